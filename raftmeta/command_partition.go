@@ -1,0 +1,171 @@
+package raftmeta
+
+import (
+	"slices"
+
+	"github.com/chronik-stream/chronik/internal/uuid"
+)
+
+// AlterPartition is a leader's proposal of a new ISR (replication.md 9.3, KIP-497). PartitionEpoch makes
+// it a compare-and-set: repeated, it takes effect at most once.
+type AlterPartition struct {
+	TopicID        uuid.ID
+	Partition      int32
+	Leader         int32 // the sender
+	BrokerEpoch    int64 // of the sender
+	LeaderEpoch    int32
+	PartitionEpoch int32 // that the sender saw
+	ISR            []ISRMember
+	Recovering     bool // false from a leader that was elected uncleanly: it has recovered
+}
+
+// ISRMember is a proposed member of an ISR, and the run of its broker that the leader has seen caught up.
+type ISRMember struct {
+	ID          int32
+	BrokerEpoch int64
+}
+
+func (*AlterPartition) kind() kind { return kindAlterPartition }
+
+func (x *AlterPartition) fields(c *coder) {
+	c.id(&x.TopicID)
+	c.int32(&x.Partition)
+	c.int32(&x.Leader)
+	c.int64(&x.BrokerEpoch)
+	c.int32(&x.LeaderEpoch)
+	c.int32(&x.PartitionEpoch)
+	list(c, &x.ISR, 2, func(c *coder, m *ISRMember) {
+		c.int32(&m.ID)
+		c.int64(&m.BrokerEpoch)
+	})
+	c.bool(&x.Recovering)
+}
+
+func (x *AlterPartition) apply(e *edit) (Result, error) {
+	t, p, err := e.partition(x.TopicID, x.Partition)
+	if err != nil {
+		return Result{}, err
+	}
+	if err := x.checkSender(e, p); err != nil {
+		return Result{Partition: p}, err
+	}
+	if err := x.checkISR(e, p); err != nil {
+		return Result{Partition: p}, err
+	}
+	next := *p
+	isr := make([]int32, len(x.ISR))
+	for i, m := range x.ISR {
+		isr[i] = m.ID
+	}
+	next.setISR(isr, nil, e.minInSync(t, p))
+	next.Recovering = x.Recovering
+	if next.Recovering == p.Recovering && slices.Equal(next.ISR, p.ISR) {
+		return Result{Partition: p}, nil
+	}
+	next.PartitionEpoch++
+	return Result{Partition: e.putPartition(t, x.Partition, next)}, nil
+}
+
+// checkSender judges, in this order, whether the sender is the leader that the log knows. Epochs
+// newer than the log's mean that this log is behind the sender, which must ask another node (KAFKA-14154).
+func (x *AlterPartition) checkSender(e *edit, p *Partition) error {
+	switch {
+	case x.LeaderEpoch < p.LeaderEpoch:
+		return ErrFencedLeaderEpoch
+	case x.LeaderEpoch > p.LeaderEpoch || x.PartitionEpoch > p.PartitionEpoch:
+		return ErrNewerEpoch
+	case x.Leader != p.Leader || x.Leader == NoLeader:
+		return ErrNotPartitionLeader
+	case x.PartitionEpoch != p.PartitionEpoch:
+		return ErrPartitionEpoch
+	}
+	_, err := e.currentBroker(x.Leader, x.BrokerEpoch)
+	return err
+}
+
+func (x *AlterPartition) checkISR(e *edit, p *Partition) error {
+	seen := make(map[int32]bool, len(x.ISR))
+	for _, m := range x.ISR {
+		if seen[m.ID] || !slices.Contains(p.Replicas, m.ID) {
+			return ErrInvalidISR
+		}
+		seen[m.ID] = true
+	}
+	switch {
+	case !seen[x.Leader]:
+		return ErrInvalidISR
+	case x.Recovering && (len(x.ISR) > 1 || !p.Recovering):
+		return ErrInvalidISR
+	}
+	for _, m := range x.ISR {
+		if b, ok := e.broker(m.ID); !ok || b.State != Active || b.Epoch != m.BrokerEpoch {
+			return ErrIneligibleReplica
+		}
+	}
+	return nil
+}
+
+// ElectLeader is an operator's wish for another leader of one partition (KIP-460). Without Unclean the
+// first replica must be in sync and active, and takes over. With Unclean a partition that has no
+// leader takes any active replica, at the price of the records that it lacks (replication.md 11.3).
+type ElectLeader struct {
+	TopicID   uuid.ID
+	Partition int32
+	Unclean   bool
+}
+
+func (*ElectLeader) kind() kind { return kindElectLeader }
+
+func (x *ElectLeader) fields(c *coder) {
+	c.id(&x.TopicID)
+	c.int32(&x.Partition)
+	c.bool(&x.Unclean)
+}
+
+func (x *ElectLeader) apply(e *edit) (Result, error) {
+	t, p, err := e.partition(x.TopicID, x.Partition)
+	if err != nil {
+		return Result{}, err
+	}
+	next := *p
+	switch preferred := p.Replicas[0]; {
+	case !x.Unclean && p.Leader == preferred, x.Unclean && p.Leader != NoLeader:
+		return Result{Partition: p}, ErrElectionNotNeeded
+	case !x.Unclean && (!slices.Contains(p.ISR, preferred) || !e.isActive(preferred)):
+		return Result{Partition: p}, ErrNoCandidate
+	case !x.Unclean:
+		next.Leader = preferred
+	default:
+		at := slices.IndexFunc(p.Replicas, e.isActive)
+		if at < 0 {
+			return Result{Partition: p}, ErrNoCandidate
+		}
+		next.Leader, next.ISR = p.Replicas[at], []int32{p.Replicas[at]}
+		next.ELR, next.LastKnownELR = nil, nil
+		next.Recovering = true
+	}
+	next.LeaderEpoch++
+	next.PartitionEpoch++
+	return Result{Partition: e.putPartition(t, x.Partition, next)}, nil
+}
+
+// partition finds one partition of a live topic.
+func (e *edit) partition(id uuid.ID, number int32) (*Topic, *Partition, error) {
+	t, ok := e.topic(id)
+	if !ok {
+		return nil, nil, ErrUnknownTopic
+	}
+	if number < 0 || int(number) >= len(t.Partitions) {
+		return nil, nil, ErrUnknownPartition
+	}
+	return t, &t.Partitions[number], nil
+}
+
+// putPartition replaces one partition and returns where it lies now.
+func (e *edit) putPartition(t *Topic, number int32, p Partition) *Partition {
+	next := *t
+	next.Partitions = slices.Clone(t.Partitions)
+	next.Partitions[number] = p
+	e.putTopic(&next)
+	return &next.Partitions[number]
+}

@@ -1,0 +1,233 @@
+package raftmeta
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/chronik-stream/chronik/internal/uuid"
+)
+
+// script applies commands and tells what became of one partition, line by line.
+type script struct {
+	t   *testing.T
+	im  *Image
+	out strings.Builder
+}
+
+func newScript(t *testing.T, replicas []int32, config map[string]string) *script {
+	s := &script{t: t, im: NewImage()}
+	for _, id := range worldBrokers {
+		s.try(s.register(id, 0, false))
+		s.try(s.activate(id))
+	}
+	s.try(&CreateTopic{ID: testID(1), Name: "a", Config: config, Assignments: [][]int32{replicas}})
+	s.out.Reset()
+	s.show("start")
+	return s
+}
+
+func (s *script) try(cmd Command) error {
+	next, _, err := Apply(s.im, s.im.Index()+1, 1, cmd)
+	s.im = next
+	return err
+}
+
+func (s *script) show(step string) {
+	t, _ := s.im.TopicByID(testID(1))
+	p := t.Partitions[0]
+	fmt.Fprintf(&s.out, "%-22s leader=%d@%d isr=%v elr=%v lke=%v pe=%d", step, p.Leader, p.LeaderEpoch, p.ISR, p.ELR, p.LastKnownELR, p.PartitionEpoch)
+	if p.Recovering {
+		s.out.WriteString(" recovering")
+	}
+	s.out.WriteByte('\n')
+}
+
+func (s *script) do(step string, cmd Command) {
+	s.t.Helper()
+	if err := s.try(cmd); err != nil {
+		step += " !" + err.Error()
+	}
+	s.show(step)
+}
+
+func (s *script) epoch(id int32) int64 {
+	b, _ := s.im.Broker(id)
+	if b == nil {
+		return 0
+	}
+	return b.Epoch
+}
+
+func (s *script) register(id int32, run int, suspect bool) Command {
+	return &RegisterBroker{ID: id, Incarnation: testID(50 + 10*int(id) + run), StorageIDs: []uuid.ID{testID(150 + int(id))}, Suspect: suspect}
+}
+func (s *script) activate(id int32) Command { return &ActivateBroker{id, s.epoch(id)} }
+func (s *script) fence(id int32) Command    { return &FenceBroker{id, s.epoch(id)} }
+
+func (s *script) alter(isr ...int32) Command {
+	t, _ := s.im.TopicByID(testID(1))
+	p := t.Partitions[0]
+	x := &AlterPartition{
+		TopicID: t.ID, Leader: p.Leader, BrokerEpoch: s.epoch(p.Leader), LeaderEpoch: p.LeaderEpoch, PartitionEpoch: p.PartitionEpoch,
+	}
+	for _, id := range isr {
+		x.ISR = append(x.ISR, ISRMember{id, s.epoch(id)})
+	}
+	return x
+}
+
+func (s *script) want(transcript string) {
+	s.t.Helper()
+	if diff := cmp.Diff(strings.TrimSpace(strings.ReplaceAll(transcript, "\t", "")), strings.TrimSpace(s.out.String())); diff != "" {
+		s.t.Error(diff)
+	}
+}
+
+// A single node restarts: its partitions have no leader until it is active again, and each of both
+// steps is a new leader epoch.
+func TestRestartOfTheOnlyReplica(t *testing.T) {
+	s := newScript(t, []int32{1}, nil)
+	s.do("same run again", s.register(1, 0, false))
+	s.do("new run", s.register(1, 1, false))
+	s.do("active", s.activate(1))
+	s.do("active again", s.activate(1))
+	s.want(`
+	start                  leader=1@0 isr=[1] elr=[] lke=[] pe=0
+	same run again         leader=1@0 isr=[1] elr=[] lke=[] pe=0
+	new run                leader=-1@1 isr=[] elr=[1] lke=[] pe=1
+	active                 leader=1@2 isr=[1] elr=[] lke=[] pe=2
+	active again           leader=1@2 isr=[1] elr=[] lke=[] pe=2`)
+}
+
+// The last member to go is the first that may lead again; who left before it had to stay out.
+func TestLastReplicaStanding(t *testing.T) {
+	s := newScript(t, []int32{1, 2, 3}, map[string]string{minInSyncKey: "2"})
+	s.do("1 dies", s.fence(1))
+	s.do("2 dies", s.fence(2))
+	s.do("3 dies", s.fence(3))
+	s.do("1 is back", s.activate(1))
+	s.do("2 is back", s.activate(2))
+	s.do("2 is caught up", s.alter(2))
+	s.do("1 is caught up", s.alter(1, 2))
+	s.do("preferred", &ElectLeader{TopicID: testID(1)})
+	s.want(`
+	start                  leader=1@0 isr=[1 2 3] elr=[] lke=[] pe=0
+	1 dies                 leader=2@1 isr=[2 3] elr=[] lke=[] pe=1
+	2 dies                 leader=3@2 isr=[3] elr=[2] lke=[] pe=2
+	3 dies                 leader=-1@3 isr=[] elr=[2 3] lke=[] pe=3
+	1 is back              leader=-1@3 isr=[] elr=[2 3] lke=[] pe=3
+	2 is back              leader=2@4 isr=[2] elr=[3] lke=[] pe=4
+	2 is caught up         leader=2@4 isr=[2] elr=[3] lke=[] pe=4
+	1 is caught up         leader=2@4 isr=[1 2] elr=[] lke=[] pe=5
+	preferred              leader=1@5 isr=[1 2] elr=[] lke=[] pe=6`)
+}
+
+// A broker that may have lost data is no candidate, however it came back; only an operator can choose it.
+func TestSuspectIsNoCandidate(t *testing.T) {
+	s := newScript(t, []int32{1}, nil)
+	s.do("suspect", s.register(1, 1, true))
+	s.do("active", s.activate(1))
+	s.do("preferred", &ElectLeader{TopicID: testID(1)})
+	s.do("unclean", &ElectLeader{TopicID: testID(1), Unclean: true})
+	s.do("recovered", s.alter(1))
+	s.do("unclean", &ElectLeader{TopicID: testID(1), Unclean: true})
+	disk := &RegisterBroker{ID: 1, Incarnation: testID(99), StorageIDs: []uuid.ID{testID(151), testID(99)}}
+	s.do("another disk", disk)
+	s.do("active", s.activate(1))
+	lost := &RegisterBroker{ID: 1, Incarnation: testID(98), StorageIDs: []uuid.ID{testID(99)}}
+	s.do("lost disk", lost)
+	s.do("active", s.activate(1))
+	s.want(`
+	start                  leader=1@0 isr=[1] elr=[] lke=[] pe=0
+	suspect                leader=-1@1 isr=[] elr=[] lke=[1] pe=1
+	active                 leader=-1@1 isr=[] elr=[] lke=[1] pe=1
+	preferred !no eligible leader leader=-1@1 isr=[] elr=[] lke=[1] pe=1
+	unclean                leader=1@2 isr=[1] elr=[] lke=[] pe=2 recovering
+	recovered              leader=1@2 isr=[1] elr=[] lke=[] pe=3
+	unclean !leader election is not needed leader=1@2 isr=[1] elr=[] lke=[] pe=3
+	another disk           leader=-1@3 isr=[] elr=[1] lke=[] pe=4
+	active                 leader=1@4 isr=[1] elr=[] lke=[] pe=5
+	lost disk              leader=-1@5 isr=[] elr=[] lke=[1] pe=6
+	active                 leader=-1@5 isr=[] elr=[] lke=[1] pe=6`)
+}
+
+// Lowering min.insync.replicas makes the ISR sufficient, so nobody outside it needs to be remembered.
+func TestLoweredMinClearsEligible(t *testing.T) {
+	set := func(v string) ConfigChange { return ConfigChange{Ops: []ConfigOp{{Key: minInSyncKey, Value: v}}} }
+	s := newScript(t, []int32{1, 2, 3}, nil)
+	s.do("default 3", &SetConfig{BrokerResource, "", set("3")})
+	s.do("shrink", s.alter(1))
+	s.do("default 2", &SetConfig{BrokerResource, "", set("2")})
+	s.do("topic 1", &SetTopicConfig{testID(1), set("1")})
+	s.want(`
+	start                  leader=1@0 isr=[1 2 3] elr=[] lke=[] pe=0
+	default 3              leader=1@0 isr=[1 2 3] elr=[] lke=[] pe=0
+	shrink                 leader=1@0 isr=[1] elr=[2 3] lke=[] pe=1
+	default 2              leader=1@0 isr=[1] elr=[2 3] lke=[] pe=1
+	topic 1                leader=1@0 isr=[1] elr=[] lke=[] pe=2`)
+}
+
+func TestAlterPartitionIsFenced(t *testing.T) {
+	s := newScript(t, []int32{1, 2, 3}, nil)
+	stale := func(change func(x *AlterPartition)) Command {
+		x := s.alter(1, 2).(*AlterPartition)
+		change(x)
+		return x
+	}
+	old := s.alter(1, 3)
+	s.do("shrink", s.alter(1, 2))
+	s.do("repeated", old)
+	s.do("stranger", s.alter(1, 9))
+	s.do("twice", s.alter(1, 2, 2))
+	s.do("without leader", s.alter(2))
+	s.do("other leader", stale(func(x *AlterPartition) { x.Leader, x.BrokerEpoch = 2, s.epoch(2) }))
+	s.do("old broker", stale(func(x *AlterPartition) { x.BrokerEpoch-- }))
+	s.do("old member", stale(func(x *AlterPartition) { x.ISR[1].BrokerEpoch-- }))
+	s.do("newer leader", stale(func(x *AlterPartition) { x.LeaderEpoch++ }))
+	s.do("newer partition", stale(func(x *AlterPartition) { x.PartitionEpoch++ }))
+	zombie := s.alter(1)
+	s.do("1 dies", s.fence(1))
+	s.do("zombie", zombie)
+	s.do("fenced member", s.alter(1, 2))
+	s.want(`
+	start                  leader=1@0 isr=[1 2 3] elr=[] lke=[] pe=0
+	shrink                 leader=1@0 isr=[1 2] elr=[] lke=[] pe=1
+	repeated !partition epoch differs leader=1@0 isr=[1 2] elr=[] lke=[] pe=1
+	stranger !in-sync replicas are not valid leader=1@0 isr=[1 2] elr=[] lke=[] pe=1
+	twice !in-sync replicas are not valid leader=1@0 isr=[1 2] elr=[] lke=[] pe=1
+	without leader !in-sync replicas are not valid leader=1@0 isr=[1 2] elr=[] lke=[] pe=1
+	other leader !sender does not lead the partition leader=1@0 isr=[1 2] elr=[] lke=[] pe=1
+	old broker !broker epoch is stale leader=1@0 isr=[1 2] elr=[] lke=[] pe=1
+	old member !a proposed in-sync replica is not eligible leader=1@0 isr=[1 2] elr=[] lke=[] pe=1
+	newer leader !epoch is newer than the committed one leader=1@0 isr=[1 2] elr=[] lke=[] pe=1
+	newer partition !epoch is newer than the committed one leader=1@0 isr=[1 2] elr=[] lke=[] pe=1
+	1 dies                 leader=2@1 isr=[2] elr=[] lke=[] pe=2
+	zombie !leader epoch is fenced leader=2@1 isr=[2] elr=[] lke=[] pe=2
+	fenced member !a proposed in-sync replica is not eligible leader=2@1 isr=[2] elr=[] lke=[] pe=2`)
+}
+
+func TestBrokerRegistration(t *testing.T) {
+	s := newScript(t, []int32{1}, nil)
+	foreign := &RegisterBroker{ID: 1, Incarnation: testID(97), StorageIDs: []uuid.ID{testID(98)}}
+	if err := s.try(foreign); err != ErrDuplicateBroker {
+		t.Errorf("another machine with an active broker's id: %v", err)
+	}
+	if err := s.try(&FenceBroker{1, s.epoch(1) + 1}); err != ErrStaleBrokerEpoch {
+		t.Errorf("fence by another epoch: %v", err)
+	}
+	if err := s.try(&ActivateBroker{9, 1}); err != ErrUnknownBroker {
+		t.Errorf("activate nobody: %v", err)
+	}
+	// Two runs within one entry would share an epoch, so the second has to come again.
+	e := newEdit(s.im)
+	e.at(s.im.Index()+1, 1)
+	if _, err := e.applyCommand(s.register(1, 1, false)); err != nil {
+		t.Error(err)
+	}
+	if _, err := e.applyCommand(s.register(1, 2, false)); err != ErrDuplicateBroker {
+		t.Errorf("second run in one entry: %v", err)
+	}
+}
