@@ -1,0 +1,229 @@
+package broker
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/chronik-stream/chronik/internal/config"
+	"github.com/chronik-stream/chronik/internal/deadline"
+	"github.com/chronik-stream/chronik/internal/uuid"
+	"github.com/chronik-stream/chronik/partition"
+	"github.com/chronik-stream/chronik/partition/log"
+	"github.com/chronik-stream/chronik/raftmeta"
+	"github.com/chronik-stream/chronik/wire"
+	"github.com/chronik-stream/chronik/wire/record"
+)
+
+// Produce (0), v0-v13. KIP-98, 110, 467, 516, 951.
+//
+// The handler appends every partition before it returns, so that the requests of one connection reach
+// the log in their order; the answer follows when the acknowledgements are in. Sets of magic 0 and 1
+// (below v3) are converted to a batch of magic 2. Transactional batches are refused: no coordinator
+// exists yet that could enrol them.
+func (b *Broker) produce(r *wire.Request) {
+	req := r.Body.(*kmsg.ProduceRequest)
+	op := &produceOp{b: b, r: r, req: req}
+	op.appendAll()
+	if req.Acks == 0 {
+		op.finishSilently()
+		return
+	}
+	op.arm(time.Duration(req.TimeoutMillis) * time.Millisecond)
+}
+
+// produceOp is one Produce request from its appends to its answer.
+type produceOp struct {
+	b   *Broker
+	r   *wire.Request
+	req *kmsg.ProduceRequest
+
+	mu      sync.Mutex // guards the fields below
+	resp    kmsg.ProduceResponse
+	acks    []partitionAck
+	pending int  // acknowledgements still out, plus one while partitions are being appended
+	sent    bool // late acknowledgements no longer matter
+	timer   *deadline.Entry
+}
+
+// partitionAck fills in one partition of the response once its batch is acknowledged. Until then the
+// slot says REQUEST_TIMED_OUT, which is what remains true if nothing comes.
+type partitionAck struct {
+	op         *produceOp
+	slot       *kmsg.ProduceResponseTopicPartition
+	appendTime int64
+}
+
+// Acked implements partition.AckWaiter.
+func (a *partitionAck) Acked(appended log.Appended, err error) {
+	a.op.mu.Lock()
+	if !a.op.sent {
+		a.slot.ErrorCode = a.op.b.codeOf(err)
+		if err == nil {
+			a.slot.BaseOffset, a.slot.LogAppendTime, a.slot.LogStartOffset = appended.Base, a.appendTime, appended.StartOffset
+		}
+	}
+	a.op.mu.Unlock()
+	a.op.settleOne()
+}
+
+func (op *produceOp) appendAll() {
+	partitions := 0
+	for i := range op.req.Topics {
+		partitions += len(op.req.Topics[i].Partitions)
+	}
+	op.acks = make([]partitionAck, partitions)
+	op.pending = 1 + partitions
+	op.resp = kmsg.NewProduceResponse()
+	op.resp.Topics = make([]kmsg.ProduceResponseTopic, len(op.req.Topics))
+	img, next := op.b.meta.Image(), 0
+	for i := range op.req.Topics {
+		rt, t := &op.req.Topics[i], &op.resp.Topics[i]
+		t.Topic, t.TopicID = rt.Topic, rt.TopicID
+		t.Partitions = make([]kmsg.ProduceResponseTopicPartition, len(rt.Partitions))
+		topic, err := op.b.resolve(img, op.r.Session.Tenant, topicRef{rt.Topic, uuid.ID(rt.TopicID)})
+		for j := range rt.Partitions {
+			slot := &t.Partitions[j]
+			*slot = kmsg.NewProduceResponseTopicPartition()
+			slot.Partition, slot.BaseOffset = rt.Partitions[j].Partition, -1
+			slot.ErrorCode = kerr.RequestTimedOut.Code
+			ack := &op.acks[next]
+			next++
+			ack.op, ack.slot = op, slot
+			partErr := err
+			if partErr == nil {
+				partErr = op.appendOne(topic, rt.Partitions[j], ack)
+			}
+			if partErr != nil {
+				op.refuse(ack, topic, partErr)
+			}
+		}
+	}
+}
+
+// appendOne validates and appends one partition's records. On an error the log is as it was.
+func (op *produceOp) appendOne(topic *raftmeta.Topic, p kmsg.ProduceRequestTopicPartition, ack *partitionAck) error {
+	acks := partition.Acks(op.req.Acks)
+	if op.req.Acks < -1 || op.req.Acks > 1 {
+		return refuse(kerr.InvalidRequiredAcks, fmt.Sprintf("acks=%d is none of -1, 0 and 1", op.req.Acks))
+	}
+	h, err := op.b.lookup(topic, p.Partition)
+	if err != nil {
+		return err
+	}
+	cfg := h.config.Load()
+	valid, err := record.ValidateProduce(p.Records, op.r.Version, produceRules(cfg, op.b.now()))
+	if err != nil {
+		return err
+	}
+	if len(valid.Batch) == 0 { // an empty set of an old client
+		ack.Acked(log.Appended{Base: h.replica.Offsets().End}, nil)
+		return nil
+	}
+	if valid.Batch.IsTransactional() {
+		return refuse(kerr.InvalidTxnState, "transactional batches are not supported by this server")
+	}
+	if acks == partition.AcksAll {
+		if isr := len(topic.Partitions[p.Partition].ISR); isr < min(cfg.MinInsyncReplicas, len(topic.Partitions[p.Partition].Replicas)) {
+			return partition.ErrNotEnoughReplicas
+		}
+	}
+	ack.appendTime = valid.AppendTime
+	appended, err := h.replica.Append(valid.Batch, acks, ack)
+	if err != nil {
+		return err
+	}
+	if acks == partition.AcksNone {
+		op.settleOne()
+	}
+	op.b.metrics.produced(len(p.Records), int(appended.Next-appended.Base))
+	return nil
+}
+
+// refuse answers a partition with err.
+func (op *produceOp) refuse(ack *partitionAck, topic *raftmeta.Topic, err error) {
+	slot := ack.slot
+	slot.ErrorCode = op.b.codeOf(err)
+	slot.ErrorMessage = messageOf(err)
+	var invalid *record.ProduceError
+	if errors.As(err, &invalid) {
+		for _, e := range invalid.RecordErrors {
+			text := e.Message
+			slot.ErrorRecords = append(slot.ErrorRecords, kmsg.ProduceResponseTopicPartitionErrorRecord{
+				RelativeOffset: e.Index, ErrorMessage: &text,
+			})
+		}
+	}
+	if topic != nil && errors.Is(err, partition.ErrNotLeader) && int(slot.Partition) < len(topic.Partitions) {
+		now := topic.Partitions[slot.Partition]
+		slot.CurrentLeader.LeaderID, slot.CurrentLeader.LeaderEpoch = now.Leader, now.LeaderEpoch
+	}
+	op.settleOne()
+}
+
+// settleOne counts one partition as done; the last one sends the answer.
+func (op *produceOp) settleOne() {
+	op.mu.Lock()
+	op.pending--
+	last := op.pending == 0 && !op.sent && op.req.Acks != 0
+	op.sent = op.sent || last
+	timer := op.timer
+	op.mu.Unlock()
+	if last {
+		op.b.deadlines.Stop(timer)
+		op.r.Reply(&op.resp)
+	}
+}
+
+// arm gives up the appender's hold on the answer, and bounds the wait for what is still out.
+func (op *produceOp) arm(timeout time.Duration) {
+	op.mu.Lock()
+	if op.pending > 1 {
+		op.timer = op.b.deadlines.At(time.Now().Add(timeout), op.timeOut)
+	}
+	op.mu.Unlock()
+	op.settleOne()
+}
+
+func (op *produceOp) timeOut() {
+	op.mu.Lock()
+	late := op.sent
+	op.sent = true
+	op.mu.Unlock()
+	if !late {
+		op.r.Reply(&op.resp)
+	}
+}
+
+// finishSilently ends a request with acks=0: no answer, ever. A client that cannot be told of an error
+// learns of it by the loss of the connection, as with Kafka.
+func (op *produceOp) finishSilently() {
+	for i := range op.acks {
+		if slot := op.acks[i].slot; slot.ErrorCode != 0 && slot.ErrorCode != kerr.RequestTimedOut.Code {
+			op.r.Close(fmt.Errorf("produce with acks=0 to partition %d failed: %w", slot.Partition, kerr.ErrorForCode(slot.ErrorCode)))
+			return
+		}
+	}
+	op.r.NoReply()
+}
+
+// produceRules are what a topic's config demands of batches.
+func produceRules(cfg *config.TopicConfig, now time.Time) record.Rules {
+	codec, forced := codecOf(cfg.CompressionType)
+	return record.Rules{
+		MaxMessageBytes: int(cfg.MaxMessageBytes),
+		Compacted:       cfg.CleanupCompact,
+		LogAppendTime:   cfg.LogAppendTime,
+		Now:             now.UnixMilli(),
+		BeforeMax:       cfg.TimestampBeforeMax.Milliseconds(),
+		AfterMax:        cfg.TimestampAfterMax.Milliseconds(),
+		ForceCodec:      forced,
+		Codec:           codec,
+		Level:           cfg.CompressionLevel(),
+		Limits:          openLimits,
+	}
+}

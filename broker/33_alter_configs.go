@@ -1,0 +1,132 @@
+package broker
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/chronik-stream/chronik/internal/config"
+	"github.com/chronik-stream/chronik/raftmeta"
+	"github.com/chronik-stream/chronik/wire"
+)
+
+// AlterConfigs (33), v0-v2. KIP-133. It replaces all overrides of a resource: what is left out goes.
+func (b *Broker) alterConfigs(r *wire.Request) {
+	req := r.Body.(*kmsg.AlterConfigsRequest)
+	resp := kmsg.NewAlterConfigsResponse()
+	named := map[configTarget]int{}
+	for _, asked := range req.Resources {
+		named[configTarget{asked.ResourceType, asked.ResourceName}]++
+	}
+	ctx, cancel := b.bounded(r, 0)
+	defer cancel()
+	for _, asked := range req.Resources {
+		target := configTarget{asked.ResourceType, asked.ResourceName}
+		change := raftmeta.ConfigChange{Replace: true}
+		var err error
+		for _, c := range asked.Configs {
+			if c.Value == nil {
+				err = refuse(kerr.InvalidRequest, fmt.Sprintf("config %s is null", c.Name))
+				break
+			}
+			change.Ops = append(change.Ops, raftmeta.ConfigOp{Kind: raftmeta.ConfigSet, Key: c.Name, Value: *c.Value})
+		}
+		if err == nil {
+			err = b.alterConfig(ctx, r.Session.Tenant, target, named[target], change, req.ValidateOnly)
+		}
+		resp.Resources = append(resp.Resources, kmsg.AlterConfigsResponseResource{
+			ErrorCode: b.codeOf(err), ErrorMessage: messageOf(err), ResourceType: asked.ResourceType, ResourceName: asked.ResourceName,
+		})
+	}
+	r.Reply(&resp)
+}
+
+// configTarget names a resource of a request.
+type configTarget struct {
+	kind kmsg.ConfigResourceType
+	name string
+}
+
+// alterConfig judges a change against the config it leads to, and commits it: all of it or nothing.
+func (b *Broker) alterConfig(ctx context.Context, tenant string, target configTarget, times int, change raftmeta.ConfigChange, validateOnly bool) error {
+	if times > 1 {
+		return refuse(kerr.InvalidRequest, "the request names the resource more than once")
+	}
+	cmd, err := b.planConfig(tenant, target, change)
+	if err != nil || validateOnly {
+		return err
+	}
+	if _, err := b.meta.Propose(ctx, cmd); err != nil {
+		return err
+	}
+	b.logger.Info("config changed", "type", target.kind, "name", target.name, "changes", len(change.Ops), "replace", change.Replace)
+	b.reconciler.catchUp()
+	return nil
+}
+
+func (b *Broker) planConfig(tenant string, target configTarget, change raftmeta.ConfigChange) (raftmeta.Command, error) {
+	img := b.meta.Image()
+	switch target.kind {
+	case kmsg.ConfigResourceTypeTopic:
+		if err := checkTopicName(target.name); err != nil {
+			return nil, err
+		}
+		topic, err := b.resolve(img, tenant, topicRef{name: target.name})
+		if err != nil {
+			return nil, err
+		}
+		if err := judgeChange(config.Topic, topic.Config, change); err != nil {
+			return nil, err
+		}
+		return &raftmeta.SetTopicConfig{ID: topic.ID, Change: change}, nil
+	case kmsg.ConfigResourceTypeBroker:
+		if target.name != "" {
+			if err := b.ownID(target.name); err != nil {
+				return nil, err
+			}
+			target.name = strconv.Itoa(int(b.nodeID)) // "01" and "1" are one broker
+		}
+		if err := judgeBrokerChange(img.Config(raftmeta.BrokerResource, target.name), change); err != nil {
+			return nil, err
+		}
+		return &raftmeta.SetConfig{Type: raftmeta.BrokerResource, Name: target.name, Change: change}, nil
+	case kmsg.ConfigResourceTypeGroupConfig:
+		if target.name == "" {
+			return nil, refuse(kerr.InvalidRequest, "a group has a name")
+		}
+		if err := judgeChange(config.Group, img.Config(raftmeta.GroupResource, target.name), change); err != nil {
+			return nil, err
+		}
+		return &raftmeta.SetConfig{Type: raftmeta.GroupResource, Name: target.name, Change: change}, nil
+	}
+	return nil, refuse(kerr.InvalidRequest, fmt.Sprintf("configs of resource type %d cannot be altered", target.kind))
+}
+
+// judgeChange checks each key and the config that the change leads to.
+func judgeChange(schema *config.Schema, old map[string]string, change raftmeta.ConfigChange) error {
+	for _, op := range change.Ops {
+		key, known := schema.Lookup(op.Key)
+		switch {
+		case !known:
+			return refuse(kerr.InvalidConfig, fmt.Sprintf("unknown config name: %s", op.Key))
+		case (op.Kind == raftmeta.ConfigAppend || op.Kind == raftmeta.ConfigSubtract) && key.Type != config.TypeList:
+			return refuse(kerr.InvalidConfig, fmt.Sprintf("config %s is no list: it cannot be appended to or subtracted from", op.Key))
+		}
+	}
+	if err := schema.ValidateAll(change.Applied(old)); err != nil {
+		return refuse(kerr.InvalidConfig, err.Error())
+	}
+	return nil
+}
+
+func judgeBrokerChange(old map[string]string, change raftmeta.ConfigChange) error {
+	for _, op := range change.Ops {
+		if key, known := config.Broker.Lookup(op.Key); known && key.ReadOnly {
+			return refuse(kerr.InvalidRequest, fmt.Sprintf("config %s cannot be changed while the broker runs: set it with --set and restart", op.Key))
+		}
+	}
+	return judgeChange(config.Broker, old, change)
+}

@@ -1,0 +1,118 @@
+package broker
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/chronik-stream/chronik/internal/config"
+	"github.com/chronik-stream/chronik/internal/uuid"
+	"github.com/chronik-stream/chronik/partition"
+	"github.com/chronik-stream/chronik/raftmeta"
+)
+
+// partitionKey names a partition by what never comes back: the id of its topic.
+type partitionKey struct {
+	topic  uuid.ID
+	number int32
+}
+
+// hosted is a partition with a replica on this broker.
+type hosted struct {
+	key     partitionKey
+	replica *partition.Replica
+	config  atomic.Pointer[config.TopicConfig]
+}
+
+// replicaSet is the replicas on this broker. Handlers look up, the reconciler alone changes it.
+type replicaSet struct {
+	mu     sync.RWMutex
+	byKey  map[partitionKey]*hosted
+	failed map[partitionKey]error // those that could not be opened or led, and why
+}
+
+// fail notes that a partition cannot be served; nil says that it can.
+func (s *replicaSet) fail(key partitionKey, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err == nil {
+		delete(s.failed, key)
+		return
+	}
+	s.failed[key] = err
+}
+
+// find returns the replica, or why there is none; both are nil if it was never tried.
+func (s *replicaSet) find(key partitionKey) (*hosted, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if len(s.failed) > 0 && s.failed[key] != nil {
+		return nil, s.failed[key]
+	}
+	return s.byKey[key], nil
+}
+
+func (s *replicaSet) get(topic uuid.ID, number int32) *hosted {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.byKey[partitionKey{topic, number}]
+}
+
+func (s *replicaSet) put(h *hosted) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.byKey[h.key] = h
+}
+
+func (s *replicaSet) remove(key partitionKey) *hosted {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h := s.byKey[key]
+	delete(s.byKey, key)
+	return h
+}
+
+// all returns the replicas of this moment, in no order.
+func (s *replicaSet) all() []*hosted {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	list := make([]*hosted, 0, len(s.byKey))
+	for _, h := range s.byKey {
+		list = append(list, h)
+	}
+	return list
+}
+
+// topicRef names a topic the way a request did: by name up to some version, by id from then on.
+type topicRef struct {
+	name string
+	id   uuid.ID
+}
+
+// resolve finds the topic of a request. Those of other tenants do not exist for it.
+func (b *Broker) resolve(img *raftmeta.Image, tenant string, ref topicRef) (*raftmeta.Topic, error) {
+	if !ref.id.IsZero() {
+		if t, ok := img.TopicByID(ref.id); ok && t.Tenant == tenant {
+			return t, nil
+		}
+		return nil, errUnknownTopicID
+	}
+	if t, ok := img.Topic(tenant, ref.name); ok {
+		return t, nil
+	}
+	return nil, errUnknownTopic
+}
+
+// lookup finds the replica that serves a partition of a request.
+func (b *Broker) lookup(topic *raftmeta.Topic, number int32) (*hosted, error) {
+	if number < 0 || int(number) >= len(topic.Partitions) {
+		return nil, errUnknownPartition
+	}
+	switch h, err := b.replicas.find(partitionKey{topic.ID, number}); {
+	case err != nil:
+		return nil, fmt.Errorf("%w: %w", partition.ErrStorage, err)
+	case h != nil:
+		return h, nil
+	}
+	return nil, partition.ErrNotLeader // committed, but this node has not opened it yet
+}

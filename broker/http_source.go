@@ -1,0 +1,135 @@
+package broker
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+
+	"github.com/chronik-stream/chronik/groups"
+	"github.com/chronik-stream/chronik/httpapi"
+	"github.com/chronik-stream/chronik/raftmeta"
+)
+
+// httpSource tells the HTTP API of the node, for the default tenant.
+type httpSource struct{ b *Broker }
+
+const defaultTenant = ""
+
+func (b *Broker) httpHandler() http.Handler {
+	return httpapi.New(httpSource{b}, b.options.Registry)
+}
+
+func (s httpSource) Alive() error {
+	if !s.b.ready.Load() {
+		return nil // starting or stopping is being alive
+	}
+	if err := s.b.logs.Failed(); err != nil {
+		return fmt.Errorf("the data directory has failed, the node must be restarted: %w", err)
+	}
+	return nil
+}
+
+func (s httpSource) Ready() error {
+	if !s.b.ready.Load() {
+		return errors.New("the node is starting or stopping")
+	}
+	return s.Alive()
+}
+
+func (s httpSource) Raft() httpapi.Raft {
+	st := s.b.meta.Stats()
+	out := httpapi.Raft{
+		State: st.State, Term: st.Term, Leader: st.Leader,
+		LastIndex: st.LastIndex, CommitIndex: st.CommitIndex, AppliedIndex: st.AppliedIndex,
+		Servers:  []httpapi.RaftServer{},
+		Snapshot: httpapi.RaftSnapshot{Index: st.Snapshot.Index, Term: st.Snapshot.Term},
+	}
+	for _, server := range st.Servers {
+		out.Servers = append(out.Servers, httpapi.RaftServer{
+			ID: server.ID, Address: server.Address, Suffrage: server.Suffrage, LastContactMS: server.LastContactMs,
+		})
+	}
+	return out
+}
+
+func (s httpSource) Topics() []httpapi.Topic {
+	var list []httpapi.Topic
+	for t := range s.b.meta.Image().Topics(defaultTenant) {
+		list = append(list, s.topic(t))
+	}
+	return list
+}
+
+func (s httpSource) topic(t *raftmeta.Topic) httpapi.Topic {
+	out := httpapi.Topic{
+		Name: t.Name, ID: t.ID.String(), Partitions: len(t.Partitions), ReplicationFactor: len(t.Partitions[0].Replicas),
+	}
+	for i := range t.Partitions {
+		if h := s.b.replicas.get(t.ID, int32(i)); h != nil {
+			out.Bytes += h.replica.Log().Size()
+		}
+	}
+	return out
+}
+
+func (s httpSource) Topic(name string) (httpapi.TopicDetail, bool) {
+	t, ok := s.b.meta.Image().Topic(defaultTenant, name)
+	if !ok {
+		return httpapi.TopicDetail{}, false
+	}
+	out := httpapi.TopicDetail{Topic: s.topic(t), Configs: map[string]string{}}
+	maps.Copy(out.Configs, t.Config)
+	for i := range t.Partitions {
+		p := &t.Partitions[i]
+		hp := httpapi.Partition{
+			Partition: int32(i), Leader: p.Leader, LeaderEpoch: p.LeaderEpoch, Replicas: p.Replicas, ISR: p.ISR,
+			LogStart: -1, HighWatermark: -1, LogEnd: -1,
+		}
+		if h := s.b.replicas.get(t.ID, int32(i)); h != nil {
+			o := h.replica.Offsets()
+			hp.LogStart, hp.HighWatermark, hp.LogEnd, hp.Bytes = o.Start, o.HighWatermark, o.End, h.replica.Log().Size()
+			out.TotalCount += o.HighWatermark - o.Start
+		}
+		out.Partition = append(out.Partition, hp)
+	}
+	return out, true
+}
+
+func (s httpSource) Groups() []httpapi.Group {
+	var list []httpapi.Group
+	for _, g := range s.b.groups.List(defaultTenant, groups.ListFilter{}) {
+		list = append(list, httpapi.Group{Name: g.Group, State: g.State.String(), Type: g.Type, ProtocolType: g.ProtocolType})
+	}
+	return list
+}
+
+// describeVersion asks the coordinator for the newest form: an unknown group is an error, not "Dead".
+const describeVersion = 6
+
+func (s httpSource) Group(name string) (httpapi.GroupDetail, bool) {
+	d := s.b.groups.Describe(groups.DescribeRequest{Tenant: defaultTenant, Group: name, Version: describeVersion})
+	if d.Err != 0 {
+		return httpapi.GroupDetail{}, false
+	}
+	out := httpapi.GroupDetail{
+		Group:    httpapi.Group{Name: name, State: d.State.String(), Type: groups.ClassicType, ProtocolType: d.ProtocolType},
+		Protocol: d.Protocol, Members: []httpapi.GroupMember{}, Offsets: []httpapi.GroupOffset{},
+	}
+	for _, m := range d.Members {
+		out.Members = append(out.Members, httpapi.GroupMember{ID: m.MemberID, InstanceID: m.InstanceID, ClientID: m.ClientID, ClientHost: m.ClientHost})
+	}
+	img := s.b.meta.Image()
+	for _, o := range s.b.groups.Fetch(groups.FetchRequest{Tenant: defaultTenant, Group: name, All: true}).Offsets {
+		t, ok := img.TopicByID(o.TopicID)
+		if !ok {
+			continue // deleted while we looked
+		}
+		lag := int64(-1)
+		if h := s.b.replicas.get(o.TopicID, o.Partition); h != nil {
+			lag = max(h.replica.Offsets().HighWatermark-o.Offset, 0)
+		}
+		out.Offsets = append(out.Offsets, httpapi.GroupOffset{Topic: t.Name, Partition: o.Partition, Offset: o.Offset, Lag: lag, Metadata: o.Metadata})
+	}
+	return out, true
+}
