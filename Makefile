@@ -1,0 +1,52 @@
+# Chronik: build, run, test. `make help` lists what there is.
+GO      ?= go
+BIN     := bin/chronik
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+FUZZTIME ?= 10s
+
+.PHONY: help build run demo test test-short lint fuzz bench image tools clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## Build bin/chronik, static
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/chronik
+
+run: build ## Run a broker on 127.0.0.1:9092, data in ./data
+	$(BIN) serve
+
+demo: build ## Start a broker, produce and consume with stock clients, show it
+	./docs/demo.sh
+
+test-short: lint ## The developer's loop: vet and unit tests, under a minute
+	$(GO) test -short $$($(GO) list ./... | grep -v /integration)
+
+test: tools lint ## Everything CI runs: unit tests with the race detector, fuzz corpora, stock clients
+	$(GO) test -race $$($(GO) list ./... | grep -v /integration)
+	$(GO) test -run CrashAtEveryOperation ./partition/log # in full: the race detector runs a part of it
+	$(MAKE) fuzz FUZZTIME=20000x
+	./integration/setup.sh
+	$(GO) test -count=1 -timeout 15m ./integration/...
+	$(GO) test -count=1 -run '^$$' -bench . -benchtime 1x ./... >/dev/null
+
+lint: ## gofmt, vet, staticcheck
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo 'run gofmt'; exit 1; }
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+
+fuzz: ## Run every fuzz target for FUZZTIME
+	FUZZTIME=$(FUZZTIME) ./internal/house/fuzz.sh
+
+bench: build ## Measure produce and consume on this machine
+	$(GO) run ./bench $(BENCHFLAGS)
+
+image: build ## Container image from the static binary, without pulling anything
+	mkdir -p bin/data
+	docker build -t chronik:$(VERSION) .
+
+tools: ## Check that what the tests need is here
+	@command -v $(GO) >/dev/null || { echo 'Go 1.26 or newer is needed: https://go.dev/dl'; exit 1; }
+
+clean: ## Remove what was built
+	rm -rf bin .cache dist
