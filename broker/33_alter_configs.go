@@ -16,32 +16,37 @@ import (
 // AlterConfigs (33), v0-v2. KIP-133. It replaces all overrides of a resource: what is left out goes.
 func (b *Broker) alterConfigs(r *wire.Request) {
 	req := r.Body.(*kmsg.AlterConfigsRequest)
-	resp := kmsg.NewAlterConfigsResponse()
-	named := map[configTarget]int{}
-	for _, asked := range req.Resources {
-		named[configTarget{asked.ResourceType, asked.ResourceName}]++
+	edits := make([]configEdit, len(req.Resources))
+	for i, asked := range req.Resources {
+		edits[i].target = configTarget{asked.ResourceType, asked.ResourceName}
+		edits[i].change, edits[i].err = replacingChange(asked.Configs)
 	}
-	ctx, cancel := b.bounded(r, 0)
-	defer cancel()
-	for _, asked := range req.Resources {
-		target := configTarget{asked.ResourceType, asked.ResourceName}
-		change := raftmeta.ConfigChange{Replace: true}
-		var err error
-		for _, c := range asked.Configs {
-			if c.Value == nil {
-				err = refuse(kerr.InvalidRequest, fmt.Sprintf("config %s is null", c.Name))
-				break
-			}
-			change.Ops = append(change.Ops, raftmeta.ConfigOp{Kind: raftmeta.ConfigSet, Key: c.Name, Value: *c.Value})
-		}
-		if err == nil {
-			err = b.alterConfig(ctx, r.Session.Tenant, target, named[target], change, req.ValidateOnly)
-		}
+	b.alterConfigsOf(r, edits, req.ValidateOnly)
+	resp := kmsg.NewAlterConfigsResponse()
+	for _, e := range edits {
 		resp.Resources = append(resp.Resources, kmsg.AlterConfigsResponseResource{
-			ErrorCode: b.codeOf(err), ErrorMessage: messageOf(err), ResourceType: asked.ResourceType, ResourceName: asked.ResourceName,
+			ErrorCode: b.codeOf(e.err), ErrorMessage: messageOf(e.err), ResourceType: e.target.kind, ResourceName: e.target.name,
 		})
 	}
 	r.Reply(&resp)
+}
+
+func replacingChange(configs []kmsg.AlterConfigsRequestResourceConfig) (raftmeta.ConfigChange, error) {
+	change := raftmeta.ConfigChange{Replace: true}
+	for _, c := range configs {
+		if c.Value == nil {
+			return change, refuse(kerr.InvalidRequest, fmt.Sprintf("config %s is null", c.Name))
+		}
+		change.Ops = append(change.Ops, raftmeta.ConfigOp{Kind: raftmeta.ConfigSet, Key: c.Name, Value: *c.Value})
+	}
+	return change, nil
+}
+
+// configEdit is what a request asks of one resource, and why it was refused if it was.
+type configEdit struct {
+	target configTarget
+	change raftmeta.ConfigChange
+	err    error
 }
 
 // configTarget names a resource of a request.
@@ -50,11 +55,28 @@ type configTarget struct {
 	name string
 }
 
-// alterConfig judges a change against the config it leads to, and commits it: all of it or nothing.
-func (b *Broker) alterConfig(ctx context.Context, tenant string, target configTarget, times int, change raftmeta.ConfigChange, validateOnly bool) error {
-	if times > 1 {
-		return refuse(kerr.InvalidRequest, "the request names the resource more than once")
+// alterConfigsOf carries out the edits of a request one by one and notes the error of each. A resource
+// named twice is left alone: which of the two was meant is anybody's guess.
+func (b *Broker) alterConfigsOf(r *wire.Request, edits []configEdit, validateOnly bool) {
+	named := map[configTarget]int{}
+	for i := range edits {
+		named[edits[i].target]++
 	}
+	ctx, cancel := b.bounded(r, 0)
+	defer cancel()
+	for i := range edits {
+		switch e := &edits[i]; {
+		case e.err != nil:
+		case named[e.target] > 1:
+			e.err = refuse(kerr.InvalidRequest, "the request names the resource more than once")
+		default:
+			e.err = b.alterConfig(ctx, r.Session.Tenant, e.target, e.change, validateOnly)
+		}
+	}
+}
+
+// alterConfig judges a change against the config it leads to, and commits it: all of it or nothing.
+func (b *Broker) alterConfig(ctx context.Context, tenant string, target configTarget, change raftmeta.ConfigChange, validateOnly bool) error {
 	cmd, err := b.planConfig(tenant, target, change)
 	if err != nil || validateOnly {
 		return err

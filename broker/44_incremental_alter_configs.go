@@ -14,21 +14,17 @@ import (
 // IncrementalAlterConfigs (44), v0-v1. KIP-339. All changes of one resource apply or none do.
 func (b *Broker) incrementalAlterConfigs(r *wire.Request) {
 	req := r.Body.(*kmsg.IncrementalAlterConfigsRequest)
-	resp := kmsg.NewIncrementalAlterConfigsResponse()
-	named := map[configTarget]int{}
-	for _, asked := range req.Resources {
-		named[configTarget{asked.ResourceType, asked.ResourceName}]++
+	edits := make([]configEdit, len(req.Resources))
+	for i := range req.Resources {
+		asked := &req.Resources[i]
+		edits[i].target = configTarget{asked.ResourceType, asked.ResourceName}
+		edits[i].change, edits[i].err = b.incrementalChange(asked)
 	}
-	ctx, cancel := b.bounded(r, 0)
-	defer cancel()
-	for _, asked := range req.Resources {
-		target := configTarget{asked.ResourceType, asked.ResourceName}
-		change, err := b.incrementalChange(&asked)
-		if err == nil {
-			err = b.alterConfig(ctx, r.Session.Tenant, target, named[target], change, req.ValidateOnly)
-		}
+	b.alterConfigsOf(r, edits, req.ValidateOnly)
+	resp := kmsg.NewIncrementalAlterConfigsResponse()
+	for _, e := range edits {
 		resp.Resources = append(resp.Resources, kmsg.IncrementalAlterConfigsResponseResource{
-			ErrorCode: b.codeOf(err), ErrorMessage: messageOf(err), ResourceType: asked.ResourceType, ResourceName: asked.ResourceName,
+			ErrorCode: b.codeOf(e.err), ErrorMessage: messageOf(e.err), ResourceType: e.target.kind, ResourceName: e.target.name,
 		})
 	}
 	r.Reply(&resp)
