@@ -18,7 +18,7 @@ import (
 // says, after a controlled shutdown and after a kill.
 func TestDumpLog(t *testing.T) {
 	if testing.Short() {
-		return // needs a JVM
+		t.Skip("needs a JVM")
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
