@@ -2,9 +2,8 @@ package raftmeta
 
 import (
 	"maps"
-	"slices"
-	"strings"
 
+	"github.com/chronik-stream/chronik/internal/config"
 	"github.com/chronik-stream/chronik/internal/uuid"
 )
 
@@ -70,31 +69,14 @@ func (x *ConfigChange) Applied(old map[string]string) map[string]string {
 			if !ok {
 				current = op.Base
 			}
-			next[op.Key] = op.onList(current)
+			edit := config.AppendList
+			if op.Kind == ConfigSubtract {
+				edit = config.SubtractList
+			}
+			next[op.Key] = edit(current, op.Value)
 		}
 	}
 	return cloneStrings(next)
-}
-
-func (op *ConfigOp) onList(current string) string {
-	elements := splitList(current)
-	for _, v := range splitList(op.Value) {
-		at := slices.Index(elements, v)
-		switch {
-		case op.Kind == ConfigAppend && at < 0:
-			elements = append(elements, v)
-		case op.Kind == ConfigSubtract && at >= 0:
-			elements = slices.Delete(elements, at, at+1)
-		}
-	}
-	return strings.Join(elements, ",")
-}
-
-func splitList(s string) []string {
-	if s == "" {
-		return nil
-	}
-	return strings.Split(s, ",")
 }
 
 // SetTopicConfig changes the overrides of a topic. A change of min.insync.replicas judges the

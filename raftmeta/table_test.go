@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
+	"github.com/chronik-stream/chronik/internal/config"
 	"github.com/chronik-stream/chronik/internal/uuid"
 )
 
@@ -120,7 +121,7 @@ func changeNaively(old map[string]string, change ConfigChange) map[string]string
 		if !ok {
 			cur = op.Base
 		}
-		words := splitList(cur)
+		words := config.SplitList(cur)
 		switch op.Kind {
 		case ConfigSet:
 			next[op.Key] = op.Value
@@ -129,17 +130,19 @@ func changeNaively(old map[string]string, change ConfigChange) map[string]string
 			delete(next, op.Key)
 			continue
 		case ConfigAppend:
-			for _, v := range splitList(op.Value) {
+			for _, v := range config.SplitList(op.Value) {
 				if !slices.Contains(words, v) {
 					words = append(words, v)
 				}
 			}
 		case ConfigSubtract:
-			for _, v := range splitList(op.Value) {
-				if i := slices.Index(words, v); i >= 0 {
-					words = append(slices.Clone(words[:i]), words[i+1:]...)
+			kept := []string{}
+			for _, v := range words {
+				if !slices.Contains(config.SplitList(op.Value), v) {
+					kept = append(kept, v)
 				}
 			}
+			words = kept
 		}
 		next[op.Key] = ""
 		for i, v := range words {

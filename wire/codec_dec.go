@@ -71,14 +71,6 @@ func (d *Dec) Int32() int32 {
 	return 0
 }
 
-// Int64 reads an int64.
-func (d *Dec) Int64() int64 {
-	if p := d.Span(8); p != nil {
-		return int64(binary.BigEndian.Uint64(p))
-	}
-	return 0
-}
-
 // Uvarint reads an unsigned varint of at most 32 bits.
 func (d *Dec) Uvarint() uint32 {
 	v, n := binary.Uvarint(d.B)
@@ -98,9 +90,6 @@ func (d *Dec) StringBytes() []byte {
 	}
 	return d.Span(n)
 }
-
-// String reads a string; null reads as "".
-func (d *Dec) String() string { return string(d.StringBytes()) }
 
 // Bytes reads a byte string, which aliases B; nil stands for null.
 func (d *Dec) Bytes() []byte {
@@ -124,14 +113,6 @@ func (d *Dec) Array(limit int) int {
 		return n
 	}
 	return 0
-}
-
-// SkipTags skips a section of tagged fields; without Flexible there is none.
-func (d *Dec) SkipTags() {
-	if !d.Flexible {
-		return
-	}
-	d.skipTags(d.tagCount())
 }
 
 func (d *Dec) skipTags(n int) {

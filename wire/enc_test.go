@@ -27,9 +27,6 @@ func (e *Enc) Int16(v int16) { e.B = binary.BigEndian.AppendUint16(e.B, uint16(v
 // Int32 appends an int32.
 func (e *Enc) Int32(v int32) { e.B = binary.BigEndian.AppendUint32(e.B, uint32(v)) }
 
-// Int64 appends an int64.
-func (e *Enc) Int64(v int64) { e.B = binary.BigEndian.AppendUint64(e.B, uint64(v)) }
-
 // Uvarint appends an unsigned varint.
 func (e *Enc) Uvarint(v uint32) { e.B = binary.AppendUvarint(e.B, uint64(v)) }
 

@@ -251,11 +251,6 @@ func TestCrossRules(t *testing.T) {
 			t.Errorf("%v: %v", c.values, err)
 		}
 	}
-	// Neither layer is wrong alone.
-	r := ResolveTopic(map[string]string{"min.compaction.lag.ms": "10"}, Layers{Dynamic: map[string]string{"log.cleaner.max.compaction.lag.ms": "9"}})
-	if r.Validate() == nil {
-		t.Error("the effective lags contradict each other unnoticed")
-	}
 }
 
 func TestListOperations(t *testing.T) {
@@ -310,7 +305,6 @@ func TestResolveHoldsForAnything(t *testing.T) {
 			for _, e := range r.Values() {
 				checkValue(t, e)
 			}
-			_ = r.Validate()
 		}
 		if c := topic.Topic(); !c.CleanupDelete && !c.CleanupCompact || c.SegmentBytes < 14 || c.Retention < NoLimit {
 			t.Fatalf("TopicConfig %+v", c)

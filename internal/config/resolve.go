@@ -150,15 +150,6 @@ func (r *Resolved) Get(name string) (Value, bool) {
 	return r.values[i], true
 }
 
-// Validate checks the effective values against each other, which ValidateAll cannot if they come from
-// several layers. The error is a *ConflictError.
-func (r *Resolved) Validate() error {
-	return r.schema.validateCross(func(name string) (string, bool) {
-		v, _ := r.Get(name)
-		return v.Value, !v.Null
-	})
-}
-
 // DynamicDefaults lists what was altered for all brokers, and nothing else: what DescribeConfigs tells of
 // the broker with the empty name.
 func DynamicDefaults(altered map[string]string) []Value {

@@ -250,9 +250,6 @@ func (p *producerStates) expire(now time.Time, retention time.Duration) int {
 	return before - len(p.producers)
 }
 
-// len is the number of producers known.
-func (p *producerStates) len() int { return len(p.producers) }
-
 // ids returns the producer ids in order.
 func (p *producerStates) ids() []int64 {
 	ids := make([]int64, 0, len(p.producers))

@@ -37,14 +37,6 @@ func snapshotPath(dir string, offset int64) string {
 	return filepath.Join(dir, fmt.Sprintf("%020d%s", offset, snapshotSuffix))
 }
 
-// saveSnapshot writes the snapshot for offset, durably, replacing one that is there.
-func (p *producerStates) saveSnapshot(fsys vfs.FS, dir string, offset int64) error {
-	if err := vfs.WriteFileAtomic(fsys, snapshotPath(dir, offset), p.encodeSnapshot()); err != nil {
-		return fmt.Errorf("save producer snapshot: %w", err)
-	}
-	return nil
-}
-
 // loadSnapshot reads the snapshot for offset. Errors: fs.ErrNotExist, and errStateFile for contents
 // that cannot be right; then an older snapshot or the log's start is where to replay from.
 func loadSnapshot(fsys vfs.FS, dir string, offset int64, now time.Time) (producerStates, error) {

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
+	"github.com/chronik-stream/chronik/internal/vfs"
 	"github.com/chronik-stream/chronik/wire/record"
 )
 
@@ -211,8 +212,8 @@ func TestProducersExpireByTheBrokersClock(t *testing.T) {
 		want  int
 	}{{59 * time.Minute, 2}, {time.Hour, 1}, {61 * time.Minute, 0}} {
 		p.expire(testNow.Add(c.after), time.Hour)
-		if p.len() != c.want {
-			t.Errorf("after %v: %d producers, want %d", c.after, p.len(), c.want)
+		if len(p.producers) != c.want {
+			t.Errorf("after %v: %d producers, want %d", c.after, len(p.producers), c.want)
 		}
 	}
 	if p.producers != nil {
@@ -246,14 +247,14 @@ func TestSnapshotFile(t *testing.T) {
 	}
 	var p producerStates
 	must(t, p.update(producedBatch(t, 3, record.Producer{ID: 1}, 2, false), testNow))
-	must(t, p.saveSnapshot(m, dir, 5))
+	must(t, vfs.WriteFileAtomic(m, snapshotPath(dir, 5), p.encodeSnapshot()))
 	m = m.CrashLoseAll()
 	got, err := loadSnapshot(m, dir, 5, testNow)
 	must(t, err)
 	if !slices.Equal(got.list(), p.list()) {
 		t.Errorf("loaded %+v", got.list())
 	}
-	must(t, p.saveSnapshot(m, dir, 4)) // claims less than it holds
+	must(t, vfs.WriteFileAtomic(m, snapshotPath(dir, 4), p.encodeSnapshot())) // claims less than it holds
 	if _, err := loadSnapshot(m, dir, 4, testNow); !errors.Is(err, errStateFile) {
 		t.Errorf("snapshot with batches past its offset: %v", err)
 	}
