@@ -31,15 +31,17 @@ type replicaSet struct {
 	failed map[partitionKey]error // those that could not be opened or led, and why
 }
 
-// fail notes that a partition cannot be served; nil says that it can.
-func (s *replicaSet) fail(key partitionKey, err error) {
+// fail notes that a partition cannot be served, or with nil that it can. It reports whether that is news.
+func (s *replicaSet) fail(key partitionKey, err error) (news bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	old := s.failed[key]
 	if err == nil {
 		delete(s.failed, key)
-		return
+		return old != nil
 	}
 	s.failed[key] = err
+	return old == nil || old.Error() != err.Error()
 }
 
 // find returns the replica, or why there is none; both are nil if it was never tried.
@@ -64,11 +66,13 @@ func (s *replicaSet) put(h *hosted) {
 	s.byKey[h.key] = h
 }
 
+// remove forgets a partition, also that it could not be served.
 func (s *replicaSet) remove(key partitionKey) *hosted {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	h := s.byKey[key]
 	delete(s.byKey, key)
+	delete(s.failed, key)
 	return h
 }
 

@@ -24,6 +24,8 @@ type reconciler struct {
 	sub *raftmeta.Subscription
 
 	mu sync.Mutex // held while the node is brought up to date, by whoever does it
+
+	retrying sync.Map // ids of the topics that have a retry pending: each has one at most
 }
 
 // parallelOpens bounds how many topics are looked at at once, and how many partitions of each.
@@ -105,24 +107,31 @@ func (r *reconciler) topic(t *raftmeta.Topic) {
 		work.Go(func() error {
 			key := partitionKey{t.ID, int32(i)}
 			err := r.partition(t, key, cfg)
-			if err != nil {
-				r.b.logger.Error("a partition is not served and will be tried again", "topic", t.Name, "partition", i, "err", err)
+			if news := r.b.replicas.fail(key, err); news && err != nil {
+				r.b.logger.Error("a partition is not served and will be tried again", "topic", t.Name, "partition", i, "every", retryOpen, "err", err)
 			}
-			r.b.replicas.fail(key, err)
 			return err
 		})
 	}
 	if work.Wait() != nil {
-		r.b.deadlines.At(time.Now().Add(retryOpen), func() { r.b.spawn(func() { r.again(t.ID) }) })
+		r.retryLater(t.ID)
 	}
 }
 
 // retryOpen is how long a partition that could not be opened is left alone.
 const retryOpen = 10 * time.Second
 
+func (r *reconciler) retryLater(id uuid.ID) {
+	if _, pending := r.retrying.LoadOrStore(id, struct{}{}); pending {
+		return
+	}
+	r.b.deadlines.At(time.Now().Add(retryOpen), func() { r.b.spawn(func() { r.again(id) }) })
+}
+
 func (r *reconciler) again(id uuid.ID) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.retrying.Delete(id)
 	if t, ok := r.b.meta.Image().TopicByID(id); ok {
 		r.topic(t)
 	}

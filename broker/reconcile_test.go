@@ -1,0 +1,52 @@
+package broker
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// TestDamagedPartition starts on a partition whose identity is unreadable: it alone is refused, it has one
+// retry pending however often the node is brought up to date, and nothing of it stays when the topic is
+// deleted.
+func TestDamagedPartition(t *testing.T) {
+	n := startNode(t, nil)
+	n.createTopic("damaged", 1)
+	n.createTopic("sound", 1)
+	id := n.topicID("damaged")
+	n.raw().produce(9, -1, "damaged", 0, testBatch(t, nil, "a"))
+	n.stop()
+	meta := filepath.Join(n.dir, "log", "damaged-0", "partition.metadata")
+	if err := os.WriteFile(meta, []byte("nonsense"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	n.start()
+
+	if got := n.raw().produce(9, -1, "damaged", 0, testBatch(t, nil, "b")); got.ErrorCode != kerr.KafkaStorageError.Code {
+		t.Errorf("produce to the damaged partition: code %d", got.ErrorCode)
+	}
+	if got := n.raw().produce(9, -1, "sound", 0, testBatch(t, nil, "b")); got.ErrorCode != 0 {
+		t.Errorf("produce to its neighbour: code %d", got.ErrorCode)
+	}
+	for range 5 {
+		topic, _ := n.b.meta.Image().TopicByID(id)
+		n.b.reconciler.mu.Lock()
+		n.b.reconciler.topic(topic)
+		n.b.reconciler.mu.Unlock()
+	}
+	if retries := n.b.deadlines.Len(); retries != 1 {
+		t.Errorf("%d retries are pending, want 1", retries)
+	}
+
+	req := kmsg.NewPtrDeleteTopicsRequest()
+	req.TopicNames = []string{"damaged"}
+	if got := n.raw().ask(req, 5).(*kmsg.DeleteTopicsResponse).Topics[0].ErrorCode; got != 0 {
+		t.Fatalf("delete: code %d", got)
+	}
+	if _, err := n.b.replicas.find(partitionKey{id, 0}); err != nil {
+		t.Errorf("after the deletion: %v", err)
+	}
+}
