@@ -84,6 +84,7 @@ func newConn(s *Server, nc net.Conn, ip string, id uint64) *conn {
 func (c *conn) run() {
 	end := c.readLoop()
 	c.stopReading(end)
+	c.srv.logClosed(c, end) // before the peer can see it: the line is there when somebody comes to look, in the order of the events
 	if end.reason.orderly() {
 		c.drain(end.reason == closedShutdown)
 		c.linger()
@@ -98,7 +99,6 @@ func (c *conn) run() {
 	c.in.close()
 	c.srv.metrics.inFlight.Sub(float64(c.count)) // nobody else is left
 	c.srv.metrics.closed[end.reason].Inc()
-	c.srv.logClosed(c, end)
 }
 
 func (c *conn) readLoop() *closeError {
