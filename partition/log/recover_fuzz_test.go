@@ -10,7 +10,9 @@ import (
 )
 
 // FuzzRecoverSegment opens a log whose segment and indexes are arbitrary bytes. Whatever they are, it
-// opens or is quarantined, what it serves has valid checksums, and a second recovery changes nothing.
+// opens or is quarantined, what it serves from the recovery point on has valid checksums, and a second
+// recovery changes nothing. Below that point recovery verifies nothing: it would read the whole log at
+// each start. Rot there is what scrubbing is for (KNOWN_ISSUES.md).
 func FuzzRecoverSegment(f *testing.F) {
 	w, rng := newTestWorld(f, testConfig())
 	for range 8 {
@@ -54,21 +56,21 @@ func FuzzRecoverSegment(f *testing.F) {
 			}
 			return
 		}
-		got := readValid(t, l)
+		got := readValid(t, l, int64(point))
 		if end := l.EndOffset(); end < int64(point) {
 			t.Fatalf("log ends at %d, everything below %d was synced", end, point)
 		}
 		m = m.CrashLoseAll()
 		again := open()
-		if again.EndOffset() != l.EndOffset() || readValid(t, again) != got {
+		if again.EndOffset() != l.EndOffset() || readValid(t, again, int64(point)) != got {
 			t.Fatalf("first recovery ended at %d, second at %d", l.EndOffset(), again.EndOffset())
 		}
 	})
 }
 
-// readValid reads all of a log, checks it, and returns how many bytes that is.
-func readValid(t *testing.T, l *Log) (size int) {
-	for from := l.StartOffset(); from < l.EndOffset(); {
+// readValid reads what a log has from an offset on, checks it, and returns how many bytes that is.
+func readValid(t *testing.T, l *Log, from int64) (size int) {
+	for from = max(from, l.StartOffset()); from < l.EndOffset(); {
 		v, err := l.Read(from, l.EndOffset(), 1000, true)
 		must(t, err)
 		data, err := v.Bytes(nil)
