@@ -84,7 +84,7 @@ func newConn(s *Server, nc net.Conn, ip string, id uint64) *conn {
 func (c *conn) run() {
 	end := c.readLoop()
 	c.stopReading(end)
-	c.srv.logClosed(c, end) // before the peer can see it: the line is there when somebody comes to look, in the order of the events
+	c.srv.logClosed(c, end) // before the peer sees the end, so that the lines of its connections keep their order
 	if end.reason.orderly() {
 		c.drain(end.reason == closedShutdown)
 		c.linger()
