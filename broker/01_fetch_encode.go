@@ -6,6 +6,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kbin"
 
 	"github.com/chronik-stream/chronik/partition"
+	"github.com/chronik-stream/chronik/partition/core"
 	"github.com/chronik-stream/chronik/partition/log"
 	"github.com/chronik-stream/chronik/raftmeta"
 	"github.com/chronik-stream/chronik/wire"
@@ -16,7 +17,7 @@ type fetchOutcome struct {
 	partition int32
 	code      int16
 	offsets   partition.Offsets
-	diverging *partition.EpochEnd
+	diverging *core.EpochEnd
 	leader    *raftmeta.Partition // set where the client should go elsewhere
 	view      log.View            // records as stored, or
 	converted []byte              // records as an old client reads them

@@ -12,6 +12,7 @@ import (
 	"github.com/chronik-stream/chronik/internal/config"
 	"github.com/chronik-stream/chronik/internal/uuid"
 	"github.com/chronik-stream/chronik/partition"
+	"github.com/chronik-stream/chronik/partition/core"
 	"github.com/chronik-stream/chronik/partition/log"
 	"github.com/chronik-stream/chronik/raftmeta"
 )
@@ -66,7 +67,7 @@ func (r *reconciler) apply(changes raftmeta.Changes, img *raftmeta.Image) {
 	}
 	for _, id := range changes.Topics {
 		if t, ok := img.TopicByID(id); ok {
-			r.topic(t)
+			r.topic(img, t)
 		} else {
 			r.gone(img, id)
 		}
@@ -79,7 +80,7 @@ func (r *reconciler) everything(img *raftmeta.Image) {
 	work.SetLimit(parallelOpens)
 	for t := range img.AllTopics() {
 		work.Go(func() error {
-			r.topic(t)
+			r.topic(img, t)
 			return nil
 		})
 	}
@@ -96,7 +97,7 @@ func (r *reconciler) everything(img *raftmeta.Image) {
 
 // topic makes this node hold its share of a topic. A partition that fails is answered for with its error
 // and tried again later.
-func (r *reconciler) topic(t *raftmeta.Topic) {
+func (r *reconciler) topic(img *raftmeta.Image, t *raftmeta.Topic) {
 	cfg := r.b.topicConfig(t)
 	var work errgroup.Group
 	work.SetLimit(parallelOpens) // new directories are synced together
@@ -106,7 +107,7 @@ func (r *reconciler) topic(t *raftmeta.Topic) {
 		}
 		work.Go(func() error {
 			key := partitionKey{t.ID, int32(i)}
-			err := r.partition(t, key, cfg)
+			err := r.partition(img, t, key, cfg)
 			if news := r.b.replicas.fail(key, err); news && err != nil {
 				r.b.logger.Error("a partition is not served and will be tried again", "topic", t.Name, "partition", i, "every", retryOpen, "err", err)
 			}
@@ -132,13 +133,14 @@ func (r *reconciler) again(id uuid.ID) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.retrying.Delete(id)
-	if t, ok := r.b.meta.Image().TopicByID(id); ok {
-		r.topic(t)
+	img := r.b.meta.Image()
+	if t, ok := img.TopicByID(id); ok {
+		r.topic(img, t)
 	}
 }
 
 // partition opens one partition if it is not, and gives it its config and role.
-func (r *reconciler) partition(t *raftmeta.Topic, key partitionKey, cfg *config.TopicConfig) error {
+func (r *reconciler) partition(img *raftmeta.Image, t *raftmeta.Topic, key partitionKey, cfg *config.TopicConfig) error {
 	p := &t.Partitions[key.number]
 	h := r.b.replicas.get(key.topic, key.number)
 	if h == nil {
@@ -155,10 +157,18 @@ func (r *reconciler) partition(t *raftmeta.Topic, key partitionKey, cfg *config.
 		return err
 	}
 	if p.Leader != r.b.nodeID {
-		h.replica.Resign()
+		h.replica.Resign(p.LeaderEpoch)
 		return nil
 	}
-	return h.replica.Lead(p.LeaderEpoch)
+	return h.replica.Lead(r.b.nodeID, viewOf(img, t, p), r.b.now())
+}
+
+// viewOf is what a partition's leader goes by.
+func viewOf(img *raftmeta.Image, t *raftmeta.Topic, p *raftmeta.Partition) core.View {
+	return core.View{
+		Replicas: p.Replicas, ISR: p.ISR, LeaderEpoch: p.LeaderEpoch, PartitionEpoch: p.PartitionEpoch,
+		MinISR: img.MinInSync(t, len(p.Replicas)), Recovering: p.Recovering,
+	}
 }
 
 // gone removes the replicas of a deleted topic and tells the metadata that this node holds none any

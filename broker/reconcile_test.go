@@ -34,7 +34,7 @@ func TestDamagedPartition(t *testing.T) {
 	for range 5 {
 		topic, _ := n.b.meta.Image().TopicByID(id)
 		n.b.reconciler.mu.Lock()
-		n.b.reconciler.topic(topic)
+		n.b.reconciler.topic(n.b.meta.Image(), topic)
 		n.b.reconciler.mu.Unlock()
 	}
 	if retries := n.b.deadlines.Len(); retries != 1 {

@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/chronik-stream/chronik/internal/invariant"
+	"github.com/chronik-stream/chronik/partition/core"
 	"github.com/chronik-stream/chronik/partition/log"
 )
 
@@ -36,9 +38,6 @@ type AckWaiter interface {
 	Acked(appended log.Appended, err error)
 }
 
-// Waker is told once that a partition it waits for has moved. It must not block.
-type Waker interface{ Wake() }
-
 // Isolation says how far a reader may see.
 type Isolation int8
 
@@ -52,29 +51,45 @@ const (
 const AnyEpoch int32 = -1
 
 // Replica is one replica of one partition. Its methods may be called from any goroutine.
+//
+// It leads, follows or does neither; Lead, Follow and Resign, called by whoever applies the metadata in
+// order, say which. The protocol itself is in package core.
 type Replica struct {
 	log *log.Log // immutable; its own locks come after mu
 
-	mu        sync.Mutex // guards the fields below; never held across I/O other than the append itself
-	leading   bool
+	// role is held while the role changes, and by a follower while it changes its log: an answer of the
+	// old leader can then never arrive in the log of a new one. It comes before mu.
+	role sync.Mutex
+
+	mu        sync.Mutex   // guards the fields below; never held across I/O other than the append itself
+	leader    *core.Leader // nil unless this replica leads
+	following bool
 	closed    bool
-	epoch     int32
-	hw        int64
-	durable   ackQueue // waits for the leader's own copy
-	committed ackQueue // waits for hw
-	wakers    map[Waker]struct{}
+	epoch     int32 // the newest leader epoch heard of
+	// uncleanEpoch is the leader epoch of the newest unclean election, -1 if there was none: what a log
+	// holds of earlier epochs may have been put aside by it (replication.md 10.5).
+	uncleanEpoch int32
+	hw           int64
+	durable      ackQueue // waits for the leader's own copy
+	committed    ackQueue // waits for hw
+	wakers       wakers   // wait for hw
+	tails        wakers   // wait for the log end: followers
+	isrDue       func()   // see OnISR
 }
 
 // Offsets are a replica's positions at one moment.
 type Offsets struct {
 	Start, HighWatermark, LastStable, End int64
 	LeaderEpoch                           int32
+	// Settled is false for a new leader that does not know the true high watermark yet: an earlier one
+	// may have shown more (replication.md 8.3).
+	Settled bool
 }
 
-// New wraps an open log. The replica follows until Lead; it owns the log's listener from here on, the
-// caller keeps owning the log.
+// New wraps an open log. The replica neither leads nor follows; it owns the log's listener from here on,
+// the caller keeps owning the log.
 func New(l *log.Log) *Replica {
-	r := &Replica{log: l, hw: l.HighWatermark(), wakers: map[Waker]struct{}{}}
+	r := &Replica{log: l, hw: l.HighWatermark(), wakers: wakers{}, tails: wakers{}, isrDue: func() {}}
 	l.SetListener(r.logMoved)
 	return r
 }
@@ -82,47 +97,109 @@ func New(l *log.Log) *Replica {
 // Log is the replica's log.
 func (r *Replica) Log() *log.Log { return r.log }
 
-// Lead makes this replica the leader in epoch, which the log knows before anything is served in it
-// (replication.md 10.7). Leading again in the same epoch changes nothing.
-func (r *Replica) Lead(epoch int32) error {
+// OnISR sets what is called, without locks and without blocking, when a change of the ISR may be due
+// because a follower has caught up: the owner then asks ProposeISR. It is set before the replica leads.
+func (r *Replica) OnISR(due func()) { r.isrDue = due }
+
+// Lead makes this replica, on broker self, the leader of the partition as view describes it. The log
+// knows the epoch durably before anything is served in it (replication.md 10.7). Leading already in that
+// epoch, it adopts what else view says.
+func (r *Replica) Lead(self int32, view core.View, now time.Time) error {
+	r.role.Lock()
+	defer r.role.Unlock()
+	if known, err := r.adopt(view, now); known || err != nil {
+		return err
+	}
+	r.settle(ErrNotLeader, false) // what waits was appended in an earlier epoch
+	if err := r.startEpoch(view); err != nil {
+		return fmt.Errorf("start leader epoch %d: %w", view.LeaderEpoch, err)
+	}
 	r.mu.Lock()
-	known := r.leading && r.epoch == epoch
-	older := epoch < r.epoch
-	r.mu.Unlock()
-	if known {
-		return nil
-	}
-	if older {
-		return fmt.Errorf("%w: told to lead in %d after %d", ErrFencedEpoch, epoch, r.epoch)
-	}
-	if err := r.log.StartEpoch(epoch); err != nil {
-		return fmt.Errorf("start leader epoch %d: %w", epoch, err)
-	}
-	r.mu.Lock()
-	r.leading, r.epoch = true, epoch
+	r.epoch = view.LeaderEpoch
+	r.leader = core.Lead(self, view, r.log.EndOffset(), r.hw, now)
 	r.mu.Unlock()
 	r.logMoved() // alone in the ISR, the leader's own durable end is the high watermark
+	if view.Recovering {
+		r.isrDue()
+	}
 	return nil
 }
 
-// Resign ends leadership. What waited for an acknowledgement is told ErrNotLeader: the batch may yet
-// survive under the next leader, or not.
-func (r *Replica) Resign() { r.settle(ErrNotLeader, false) }
+// adopt takes over what a view says about the epoch that this replica leads in already.
+func (r *Replica) adopt(view core.View, now time.Time) (known bool, _ error) {
+	r.mu.Lock()
+	switch {
+	case view.LeaderEpoch < r.epoch:
+		defer r.mu.Unlock()
+		return false, fmt.Errorf("%w: told to lead in %d after %d", ErrFencedEpoch, view.LeaderEpoch, r.epoch)
+	case r.leader == nil || r.epoch != view.LeaderEpoch:
+		r.mu.Unlock()
+		return false, nil
+	}
+	r.leader.Adopt(view, now)
+	r.mu.Unlock()
+	r.logMoved() // a smaller ISR may have committed more
+	return true, nil
+}
+
+// startEpoch writes the epoch down. Without followers there is nobody who could learn of it before the
+// first batch makes it durable.
+func (r *Replica) startEpoch(view core.View) error {
+	if err := r.log.StartEpoch(view.LeaderEpoch); err != nil || len(view.Replicas) <= 1 {
+		return err
+	}
+	return r.log.Sync()
+}
+
+// Follow makes this replica a follower in epoch: until the next change it accepts what the leader of
+// that epoch sends. unclean is the epoch of the newest unclean election, or -1. It reports whether that
+// is news.
+func (r *Replica) Follow(epoch, unclean int32) (news bool) {
+	r.role.Lock()
+	defer r.role.Unlock()
+	r.mu.Lock()
+	known := r.following && r.epoch == epoch || epoch < r.epoch || r.closed
+	r.mu.Unlock()
+	if known {
+		return false
+	}
+	r.settle(ErrNotLeader, false)
+	r.log.ForgetEmptyEpochs()
+	r.mu.Lock()
+	r.following, r.epoch, r.uncleanEpoch = true, epoch, unclean
+	r.mu.Unlock()
+	return true
+}
+
+// Resign ends leadership or following: in epoch the partition has no leader. What waited for an
+// acknowledgement is told ErrNotLeader: the batch may yet survive under the next leader, or not.
+func (r *Replica) Resign(epoch int32) {
+	r.role.Lock()
+	defer r.role.Unlock()
+	r.settle(ErrNotLeader, false)
+	r.mu.Lock()
+	r.epoch = max(r.epoch, epoch)
+	r.mu.Unlock()
+}
 
 // Close ends the replica's service for good, before its log is closed or removed.
-func (r *Replica) Close() { r.settle(ErrNotLeader, true) }
+func (r *Replica) Close() {
+	r.role.Lock()
+	defer r.role.Unlock()
+	r.settle(ErrNotLeader, true)
+}
 
 func (r *Replica) settle(reason error, closing bool) {
 	r.mu.Lock()
-	r.leading = false
+	r.leader, r.following = nil, false
 	r.closed = r.closed || closing
 	waiters := append(r.durable.takeAll(), r.committed.takeAll()...)
-	wakers := r.takeWakersLocked()
+	woken := append(r.wakers.take(), r.tails.take()...)
 	r.mu.Unlock()
 	for _, e := range waiters {
 		e.waiter.Acked(e.appended, reason)
 	}
-	wake(wakers)
+	wake(woken)
 }
 
 // Append writes one or more validated batches at the end of the log. On an error nothing was written
@@ -131,16 +208,20 @@ func (r *Replica) settle(reason error, closing bool) {
 // remembered batch is not written again, and is acknowledged like the original (replication.md 16).
 func (r *Replica) Append(batch []byte, acks Acks, waiter AckWaiter) (log.Appended, error) {
 	r.mu.Lock()
-	if !r.leading {
+	if r.leader == nil {
 		r.mu.Unlock()
 		return log.Appended{}, ErrNotLeader
+	}
+	if acks == AcksAll && r.leader.RefusesAppend() {
+		r.mu.Unlock()
+		return log.Appended{}, ErrNotEnoughReplicas
 	}
 	appended, err := r.log.Append(batch, log.AppendOptions{LeaderEpoch: r.epoch})
 	if err != nil {
 		r.mu.Unlock()
 		return log.Appended{}, err
 	}
-	woken := r.advanceLocked()
+	woken := append(r.advanceLocked(), r.tails.take()...)
 	acked := acks != AcksNone && !r.queueLocked(acks, ackEntry{appended, waiter})
 	r.mu.Unlock()
 	wake(woken)
@@ -163,12 +244,6 @@ func (r *Replica) queueLocked(acks Acks, e ackEntry) bool {
 	return true
 }
 
-func wake(wakers map[Waker]struct{}) {
-	for w := range wakers {
-		w.Wake()
-	}
-}
-
 // logMoved is the log's listener: its durable end or its start rose, or it failed.
 func (r *Replica) logMoved() {
 	r.mu.Lock()
@@ -178,9 +253,12 @@ func (r *Replica) logMoved() {
 	if err := r.log.Failed(); err != nil {
 		reason = fmt.Errorf("%w: %w", ErrStorage, err)
 		acked = append(r.durable.takeAll(), r.committed.takeAll()...)
-		woken = r.takeWakersLocked()
+		woken = append(r.wakers.take(), r.tails.take()...)
 	} else {
-		acked = append(r.durable.takeUpTo(r.log.DurableOffset()), r.committed.takeUpTo(r.hw)...)
+		acked = r.takeAckedLocked()
+		if r.following {
+			woken = append(woken, r.tails.take()...) // the fetcher waits for what it appended to be durable
+		}
 	}
 	r.mu.Unlock()
 	for _, e := range acked {
@@ -189,40 +267,42 @@ func (r *Replica) logMoved() {
 	wake(woken)
 }
 
-// advanceLocked raises the high watermark to the lowest durable end among the replicas that count.
-// The ISR of a one-replica partition is its leader, so that is the leader's own durable end. Whoever
-// raises it must wake those it returns, once the lock is released.
-func (r *Replica) advanceLocked() (woken map[Waker]struct{}) {
-	if !r.leading {
+func (r *Replica) takeAckedLocked() []ackEntry {
+	return append(r.durable.takeUpTo(r.log.DurableOffset()), r.committed.takeUpTo(r.hw)...)
+}
+
+// advanceLocked raises the high watermark as far as the replicas that count allow. Whoever raises it must
+// wake those it returns, and answer takeAckedLocked, once the lock is released.
+func (r *Replica) advanceLocked() (woken []Waker) {
+	if r.leader == nil || !r.leader.Advance(r.log.DurableOffset()) {
 		return nil
 	}
-	if low := r.log.DurableOffset(); low > r.hw {
-		r.hw = low
-		r.log.SetHighWatermark(low)
-		woken = r.takeWakersLocked()
-	}
+	r.hw = r.leader.HighWatermark()
 	invariant.Check(r.hw <= r.log.EndOffset(), "hw %d is past the log end %d", r.hw, r.log.EndOffset())
-	return woken
+	r.log.SetHighWatermark(r.hw)
+	return r.wakers.take()
 }
 
-func (r *Replica) takeWakersLocked() map[Waker]struct{} {
-	if len(r.wakers) == 0 {
-		return nil
-	}
-	taken := r.wakers
-	r.wakers = map[Waker]struct{}{}
-	return taken
-}
-
-// WakeAbove arranges for w to be woken once when the high watermark exceeds hw, or the replica stops
-// leading or fails. It reports false, and does nothing, if that is so already.
+// WakeAbove arranges for w to be woken once when the high watermark exceeds hw, or the replica changes
+// its role or fails. It reports false, and does nothing, if that is so already.
 func (r *Replica) WakeAbove(hw int64, w Waker) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !r.leading || r.hw > hw {
+	if r.leader == nil && !r.following || r.hw > hw {
 		return false
 	}
 	r.wakers[w] = struct{}{}
+	return true
+}
+
+// WakeAboveEnd is WakeAbove for a follower's fetch, which waits for the log end.
+func (r *Replica) WakeAboveEnd(end int64, w Waker) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.leader == nil || r.log.EndOffset() > end {
+		return false
+	}
+	r.tails[w] = struct{}{}
 	return true
 }
 
@@ -230,6 +310,7 @@ func (r *Replica) WakeAbove(hw int64, w Waker) bool {
 func (r *Replica) Forget(w Waker) {
 	r.mu.Lock()
 	delete(r.wakers, w)
+	delete(r.tails, w)
 	r.mu.Unlock()
 }
 
@@ -247,6 +328,7 @@ func (r *Replica) offsetsLocked() Offsets {
 		LastStable:    min(r.hw, r.log.FirstUnstableOffset()),
 		End:           r.log.EndOffset(),
 		LeaderEpoch:   r.epoch,
+		Settled:       r.leader == nil || r.leader.Settled(),
 	}
 }
 
@@ -255,15 +337,23 @@ func (r *Replica) offsetsLocked() Offsets {
 func (r *Replica) LeaderOffsets(current int32) (Offsets, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	switch {
-	case current != AnyEpoch && current < r.epoch:
-		return Offsets{}, ErrFencedEpoch
-	case current != AnyEpoch && current > r.epoch:
-		return Offsets{}, ErrUnknownEpoch
-	case !r.leading:
+	if err := r.checkEpochLocked(current); err != nil {
+		return Offsets{}, err
+	}
+	if r.leader == nil {
 		return Offsets{}, ErrNotLeader
 	}
 	return r.offsetsLocked(), nil
+}
+
+func (r *Replica) checkEpochLocked(current int32) error {
+	switch {
+	case current != AnyEpoch && current < r.epoch:
+		return ErrFencedEpoch
+	case current != AnyEpoch && current > r.epoch:
+		return ErrUnknownEpoch
+	}
+	return nil
 }
 
 // Visible is the end of what a reader at the isolation level may see.

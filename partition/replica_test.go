@@ -12,6 +12,7 @@ import (
 
 	"github.com/chronik-stream/chronik/internal/uuid"
 	"github.com/chronik-stream/chronik/internal/vfs"
+	"github.com/chronik-stream/chronik/partition/core"
 	"github.com/chronik-stream/chronik/partition/log"
 	"github.com/chronik-stream/chronik/wire/record"
 )
@@ -47,6 +48,14 @@ func newWorld(t *testing.T, mode log.FlushMode) *world {
 		_ = dir.Close() // it fails where the test has broken the disk
 	})
 	return w
+}
+
+// self is the broker that the replicas of these tests are on.
+const self int32 = 1
+
+// alone is the view of a partition with one replica.
+func alone(epoch int32) core.View {
+	return core.View{Replicas: []int32{self}, ISR: []int32{self}, LeaderEpoch: epoch, MinISR: 1}
 }
 
 // waiter receives what became of one append.
@@ -100,7 +109,7 @@ func TestAnAckMeansDurable(t *testing.T) {
 	for _, acks := range []Acks{AcksAll, AcksLeader} {
 		t.Run(fmt.Sprint(acks), func(t *testing.T) {
 			w := newWorld(t, log.Sync)
-			if err := w.r.Lead(0); err != nil {
+			if err := w.r.Lead(self, alone(0), time.Now()); err != nil {
 				t.Fatal(err)
 			}
 			gate, reached := make(chan struct{}), make(chan struct{}, 100)
@@ -135,7 +144,7 @@ func TestAnAckMeansDurable(t *testing.T) {
 // TestAFailedSyncAcknowledgesNothing (I32): those who wait are told, and so are those who come later.
 func TestAFailedSyncAcknowledgesNothing(t *testing.T) {
 	w := newWorld(t, log.Sync)
-	if err := w.r.Lead(0); err != nil {
+	if err := w.r.Lead(self, alone(0), time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	if a := w.append(AcksAll).wait(t); a.err != nil {
@@ -161,7 +170,7 @@ func TestAFailedSyncAcknowledgesNothing(t *testing.T) {
 
 func TestFlushModeOSAcksAtOnce(t *testing.T) {
 	w := newWorld(t, log.OS)
-	if err := w.r.Lead(0); err != nil {
+	if err := w.r.Lead(self, alone(0), time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	select {
@@ -176,7 +185,7 @@ func TestFlushModeOSAcksAtOnce(t *testing.T) {
 
 func TestResignTellsWhoWaits(t *testing.T) {
 	w := newWorld(t, log.Sync)
-	if err := w.r.Lead(3); err != nil {
+	if err := w.r.Lead(self, alone(3), time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	gate := make(chan struct{})
@@ -187,7 +196,7 @@ func TestResignTellsWhoWaits(t *testing.T) {
 		return nil
 	})
 	ch := w.append(AcksAll)
-	w.r.Resign()
+	w.r.Resign(3)
 	if a := ch.wait(t); !errors.Is(a.err, ErrNotLeader) {
 		t.Errorf("after resigning: %+v", a)
 	}
@@ -198,10 +207,10 @@ func TestResignTellsWhoWaits(t *testing.T) {
 	if _, err := w.r.LeaderOffsets(2); !errors.Is(err, ErrFencedEpoch) {
 		t.Errorf("an older epoch is judged before leadership: %v", err)
 	}
-	if err := w.r.Lead(2); !errors.Is(err, ErrFencedEpoch) {
+	if err := w.r.Lead(self, alone(2), time.Now()); !errors.Is(err, ErrFencedEpoch) {
 		t.Errorf("leading in an older epoch: %v", err)
 	}
-	if err := w.r.Lead(4); err != nil {
+	if err := w.r.Lead(self, alone(4), time.Now()); err != nil {
 		t.Error(err)
 	}
 }
@@ -212,7 +221,7 @@ func (w wakes) Wake() { w <- struct{}{} }
 
 func TestWakers(t *testing.T) {
 	w := newWorld(t, log.Sync)
-	if err := w.r.Lead(0); err != nil {
+	if err := w.r.Lead(self, alone(0), time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	woken := make(wakes, 10)
@@ -247,7 +256,7 @@ func TestWakers(t *testing.T) {
 // would wake anyone.
 func TestAnAppendWakesInModeOS(t *testing.T) {
 	w := newWorld(t, log.OS)
-	if err := w.r.Lead(0); err != nil {
+	if err := w.r.Lead(self, alone(0), time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	woken := make(wakes, 1)
@@ -262,7 +271,7 @@ func TestAnAppendWakesInModeOS(t *testing.T) {
 
 func TestReadSeesNothingAboveTheHighWatermark(t *testing.T) {
 	w := newWorld(t, log.Sync)
-	if err := w.r.Lead(0); err != nil {
+	if err := w.r.Lead(self, alone(0), time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	if a := w.append(AcksAll).wait(t); a.err != nil {

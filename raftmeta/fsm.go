@@ -21,7 +21,8 @@ type fsm struct {
 	feed    *feed
 	metrics *metrics
 	fatal   func(error)
-	halted  error // set when the log cannot be applied any further
+	recent  *outcomes // for forwarded entries; nil in a cluster of one
+	halted  error     // set when the log cannot be applied any further
 }
 
 var _ raft.BatchingFSM = (*fsm)(nil)
@@ -37,6 +38,7 @@ func (f *fsm) Apply(log *raft.Log) any { return f.ApplyBatch([]*raft.Log{log})[0
 func (f *fsm) ApplyBatch(logs []*raft.Log) []any {
 	start := time.Now()
 	responses := make([]any, len(logs))
+	var applied []entryOutcome
 	e := newEdit(f.feed.image.Load())
 	for i, log := range logs {
 		if log.Type != raft.LogCommand {
@@ -53,8 +55,12 @@ func (f *fsm) ApplyBatch(logs []*raft.Log) []any {
 			continue
 		}
 		responses[i] = outcomes
+		applied = append(applied, entryOutcome{log.Index, outcomes})
 	}
 	f.feed.publish(e.done(), &e.dirty)
+	if f.recent != nil {
+		f.recent.note(applied, logs[len(logs)-1].Index)
+	}
 	f.metrics.applySeconds.Observe(time.Since(start).Seconds())
 	if f.halted != nil {
 		f.fatal(f.halted)
@@ -94,6 +100,9 @@ func (f *fsm) Restore(r io.ReadCloser) error {
 	}
 	f.metrics.restores.Inc()
 	f.feed.publish(im, &dirtySet{all: true})
+	if f.recent != nil {
+		f.recent.note(nil, im.Index())
+	}
 	return nil
 }
 

@@ -22,8 +22,13 @@ type Node struct {
 	transport raft.Transport
 	feed      *feed
 	proposals *proposals
+	forward   Forward   // nil in a cluster of one
+	outcomes  *outcomes // nil without forward
 	metrics   *metrics
 	log       *slog.Logger
+
+	life context.Context // ends when Close begins
+	end  context.CancelFunc
 
 	waits    sync.WaitGroup // of goroutines that wait for the library; see await
 	dead     chan struct{}  // closed when the library has ended
@@ -37,6 +42,9 @@ type Node struct {
 
 // snapshotsKept are the newest snapshots that stay on disk (replication.md 4.6).
 const snapshotsKept = 2
+
+// transportTimeout bounds an RPC between servers; that of a snapshot gets more by its size.
+const transportTimeout = 5 * time.Second
 
 // closeGrace is how long Close lets entries in flight finish, so that their proposers get an answer.
 const closeGrace = 5 * time.Second
@@ -58,13 +66,19 @@ func Open(o Options) (*Node, error) {
 	n := &Node{
 		id:      raft.ServerID(o.ServerID),
 		store:   &guardedStore{store: inner, fatal: o.Fatal},
+		forward: o.Forward,
 		feed:    newFeed(),
 		metrics: newMetrics(o.Registerer),
 		log:     o.Logger,
 		dead:    make(chan struct{}),
 		closed:  make(chan struct{}),
 	}
+	n.life, n.end = context.WithCancel(context.Background())
+	if o.Forward != nil {
+		n.outcomes = newOutcomes()
+	}
 	if err := n.startRaft(&o); err != nil {
+		n.end()
 		return nil, errors.Join(err, closeTransport(n.transport), inner.Close())
 	}
 	n.proposals = newProposals(n.apply, n.metrics, o.inFlight)
@@ -82,7 +96,7 @@ func (n *Node) startRaft(o *Options) error {
 	if err := n.bootstrap(o, config, snapshots); err != nil {
 		return err
 	}
-	machine := &fsm{feed: n.feed, metrics: n.metrics, fatal: o.Fatal}
+	machine := &fsm{feed: n.feed, metrics: n.metrics, fatal: o.Fatal, recent: n.outcomes}
 	n.raft, err = raft.NewRaft(config, machine, n.store, n.store, snapshots, n.transport)
 	if err != nil {
 		return fmt.Errorf("start Raft: %w", err)
@@ -96,7 +110,7 @@ func openTransport(o *Options, config *raft.Config) raft.Transport {
 		return o.transport
 	case o.Stream != nil:
 		return raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
-			Stream: o.Stream, MaxPool: 3, Timeout: 10 * time.Second, Logger: config.Logger,
+			Stream: o.Stream, MaxPool: 3, Timeout: transportTimeout, Logger: config.Logger,
 		})
 	}
 	_, alone := raft.NewInmemTransport(raft.ServerAddress(o.ServerID))
@@ -194,19 +208,6 @@ func (n *Node) await(ctx context.Context, question func() raft.Future) error {
 	}
 }
 
-// apply commits an entry and returns what the fsm made of it.
-func (n *Node) apply(entry []byte) (any, error) {
-	var future raft.ApplyFuture // written before the answer comes, read only after
-	err := n.await(context.Background(), func() raft.Future {
-		future = n.raft.Apply(entry, 0) // the senders' contexts bound the waiting, the library none (4.3)
-		return future
-	})
-	if err != nil {
-		return nil, err
-	}
-	return future.Response(), nil
-}
-
 // Ready waits until the group has a leader, and if it is this node, until everything of earlier terms is
 // applied here (replication.md 4.4).
 func (n *Node) Ready(ctx context.Context) error {
@@ -267,6 +268,7 @@ func (n *Node) close() error {
 	n.ending = true
 	n.mu.Unlock()
 	close(n.closed)
+	n.end()
 	n.proposals.close()
 
 	idle := make(chan struct{})

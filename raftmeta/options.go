@@ -21,11 +21,14 @@ type Options struct {
 	ServerID string
 	// Stream carries Raft's RPCs. Nil makes a server that nobody can reach: a cluster of one.
 	Stream raft.StreamLayer
+	// Forward reaches the server that leads, for proposals made on this one. Without it they fail with
+	// ErrNotLeader anywhere but on the leader.
+	Forward Forward
 	// Bootstrap lists the first voters. It is used only if Dir holds no Raft state yet. Empty waits to
 	// be added by others. For a cluster of one it is this server alone.
 	Bootstrap []Server
-	// Timeouts of elections. Default: 20 ms for a cluster of one, for which they only delay the start;
-	// otherwise 400 ms and a lease of 250 ms.
+	// Timeouts of elections. Default: 20 ms without Stream, where they only delay the start; otherwise
+	// 400 ms and a lease of 250 ms. AloneTimeouts are those of a server that is its whole group.
 	Timeouts Timeouts
 	// SnapshotThreshold is how many entries make a snapshot due. Smaller ones make restarts faster and
 	// write more. Default 16384.
@@ -62,10 +65,9 @@ type Timeouts struct {
 	Lease     time.Duration // without a majority for this long, a leader steps down; at most Heartbeat
 }
 
-var (
-	aloneTimeouts   = Timeouts{Heartbeat: 20 * time.Millisecond, Election: 20 * time.Millisecond, Lease: 20 * time.Millisecond}
-	clusterTimeouts = Timeouts{Heartbeat: 400 * time.Millisecond, Election: 400 * time.Millisecond, Lease: 250 * time.Millisecond}
-)
+// AloneTimeouts are for a server that is the only voter: nobody else can want to lead.
+var AloneTimeouts = Timeouts{Heartbeat: 20 * time.Millisecond, Election: 20 * time.Millisecond, Lease: 20 * time.Millisecond}
+var clusterTimeouts = Timeouts{Heartbeat: 400 * time.Millisecond, Election: 400 * time.Millisecond, Lease: 250 * time.Millisecond}
 
 // Validate reports all mistakes at once.
 func (o *Options) Validate() error {
@@ -77,6 +79,9 @@ func (o *Options) Validate() error {
 		errs = append(errs, errors.New("option ServerID is required"))
 	}
 	alone := o.Stream == nil && o.transport == nil
+	if alone && o.Forward != nil {
+		errs = append(errs, errors.New("option Forward needs the option Stream"))
+	}
 	if alone && len(o.Bootstrap) > 1 {
 		errs = append(errs, errors.New("several servers need the option Stream"))
 	}
@@ -94,7 +99,7 @@ func (o Options) withDefaults() Options {
 	if o.Timeouts == (Timeouts{}) {
 		o.Timeouts = clusterTimeouts
 		if o.Stream == nil && o.transport == nil {
-			o.Timeouts = aloneTimeouts
+			o.Timeouts = AloneTimeouts
 		}
 	}
 	if o.SnapshotThreshold == 0 {

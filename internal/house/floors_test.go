@@ -17,18 +17,20 @@ const module = "github.com/chronik-stream/chronik/"
 // room standing for its folder and everything below it that is not a room of its own. A new edge is a
 // design decision: the commit says why.
 var floors = map[string][]string{
-	"internal":      {"internal"},
-	"wire/record":   {"internal"},
-	"wire":          {"wire/record", "internal"},
-	"partition/log": {"wire/record", "internal"},
-	"partition":     {"partition/log", "wire/record", "internal"},
-	"raftmeta":      {"internal"},
-	"groups":        {"raftmeta", "internal"},
-	"broker":        {"httpapi", "groups", "partition", "partition/log", "raftmeta", "wire", "wire/record", "internal"},
-	"httpapi":       {"internal"},
-	"cmd":           {"broker", "partition/log", "wire/record", "internal"},
-	"integration":   {"integration", "internal"},
-	"bench":         {"bench", "internal"},
+	"internal":       {"internal"},
+	"wire/record":    {"internal"},
+	"wire":           {"wire/record", "internal"},
+	"partition/log":  {"wire/record", "internal"},
+	"partition/core": {"internal"},
+	"partition":      {"partition/core", "partition/log", "wire/record", "internal"},
+	"raftmeta":       {"internal"},
+	"cluster":        {"raftmeta", "wire", "internal"},
+	"groups":         {"raftmeta", "internal"},
+	"broker":         {"httpapi", "groups", "cluster", "partition", "partition/core", "partition/log", "raftmeta", "wire", "wire/record", "internal"},
+	"httpapi":        {"internal"},
+	"cmd":            {"broker", "partition/log", "wire/record", "internal"},
+	"integration":    {"integration", "internal"},
+	"bench":          {"bench", "internal"},
 }
 
 // roomOf is the longest room that holds the package directory dir.

@@ -244,6 +244,16 @@ func (l *Log) StartEpoch(epoch int32) error {
 	return nil
 }
 
+// ForgetEmptyEpochs drops the leader epochs in which nothing was written here: a replica that follows
+// again goes by the history of its records, and the next leader may never have heard of such an epoch.
+func (l *Log) ForgetEmptyEpochs() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.epochs.truncateFrom(l.end.Load()) {
+		l.epochsDirty = true
+	}
+}
+
 // saveState makes the names in the log's directory durable if asked to, and writes the leader epochs
 // unless the file has them.
 func (l *Log) saveState(names bool) error {

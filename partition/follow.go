@@ -1,0 +1,174 @@
+package partition
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/chronik-stream/chronik/internal/mutant"
+	"github.com/chronik-stream/chronik/partition/core"
+	"github.com/chronik-stream/chronik/partition/log"
+	"github.com/chronik-stream/chronik/wire/record"
+)
+
+// ErrNotFollower means that the replica does not follow in the epoch of the call any more; nothing was done.
+var ErrNotFollower = errors.New("the replica does not follow in this epoch")
+
+// ErrWouldLoseCommitted means that the leader's history contradicts records which this replica knows to
+// be committed, and that no unclean election explains it (replication.md 10.5). Nothing was truncated.
+var ErrWouldLoseCommitted = errors.New("the leader lacks records that are committed here")
+
+// FetchPosition is what a follower asks its leader for next.
+type FetchPosition struct {
+	Epoch     int32 // of the leadership that it follows
+	From      int64 // its log end
+	LastEpoch int32 // of its last record, AnyEpoch without one
+	Start     int64
+}
+
+// FetchPosition tells where to go on; ok is false while the replica does not follow, or while something
+// that it appended is not durable as the flush mode demands: a fetch reports what is safe here.
+func (r *Replica) FetchPosition() (p FetchPosition, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	end := r.log.EndOffset()
+	if !r.following || r.log.DurableOffset() < end {
+		return FetchPosition{}, false
+	}
+	return FetchPosition{Epoch: r.epoch, From: end, LastEpoch: r.log.LatestEpoch(), Start: r.log.StartOffset()}, true
+}
+
+// Answer is what a leader sent for one partition.
+type Answer struct {
+	Epoch         int32  // of the fetch that it answers
+	From          int64  // of the fetch that it answers
+	Batches       []byte // whole batches, or nothing; not kept
+	HighWatermark int64
+	Start         int64          // the leader's
+	Diverging     *core.EpochEnd // where the histories part; then there is nothing else
+}
+
+// Replicate takes over a leader's answer: it truncates what diverges, or appends the batches as they
+// are. Errors: ErrNotFollower for an answer of an earlier assignment, ErrWouldLoseCommitted, and those of
+// the log and of batches that do not hold what they should.
+func (r *Replica) Replicate(a Answer) error {
+	r.role.Lock()
+	defer r.role.Unlock()
+	if err := r.checkAnswer(&a); err != nil {
+		return err
+	}
+	if a.Diverging != nil {
+		if mutant.On(mutant.HWBeforeTruncation) {
+			r.followHW(a.HighWatermark)
+		}
+		return r.truncate(*a.Diverging)
+	}
+	if err := r.appendReplicated(a.Batches); err != nil {
+		return err
+	}
+	r.followHW(a.HighWatermark)
+	return r.followStart(a.Start)
+}
+
+// checkAnswer finds out whether the fetch that a answers is still the one that matters (KAFKA-13207). The
+// role cannot change until the caller lets it go.
+func (r *Replica) checkAnswer(a *Answer) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.following || r.epoch != a.Epoch || r.log.EndOffset() != a.From {
+		return ErrNotFollower
+	}
+	return nil
+}
+
+func (r *Replica) truncate(diverging core.EpochEnd) error {
+	r.mu.Lock()
+	hw := r.hw
+	r.mu.Unlock()
+	to := max(core.TruncateTo(r.log.EpochEnd, diverging, hw), r.log.StartOffset())
+	if to < hw && !r.mayLose() {
+		return fmt.Errorf("%w: high watermark %d, the leader's epoch %d ends at %d", ErrWouldLoseCommitted, hw, diverging.Epoch, diverging.End)
+	}
+	if mutant.On(mutant.NoTruncation) {
+		return nil
+	}
+	if err := r.log.TruncateTo(to); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	r.hw = min(r.hw, r.log.EndOffset())
+	r.mu.Unlock()
+	return nil
+}
+
+// mayLose tells whether an unclean election, which the metadata has recorded, has put aside what this
+// log holds.
+func (r *Replica) mayLose() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.uncleanEpoch > r.log.LatestEpoch()
+}
+
+// appendReplicated verifies and appends. A batch that fails its CRC is not stored: it is fetched again.
+func (r *Replica) appendReplicated(batches []byte) error {
+	if len(batches) == 0 {
+		return nil
+	}
+	r.mu.Lock()
+	epoch := r.epoch
+	r.mu.Unlock()
+	for rest := batches; len(rest) > 0; {
+		b, after, err := record.Next(rest)
+		if err != nil {
+			return fmt.Errorf("replicated batch: %w", err)
+		}
+		if err := b.Check(); err != nil {
+			return fmt.Errorf("replicated batch at offset %d: %w", b.BaseOffset(), err)
+		}
+		if b.LeaderEpoch() > epoch {
+			return fmt.Errorf("%w: replicated batch at offset %d is of leader epoch %d, the leader's is %d", record.ErrCorrupt, b.BaseOffset(), b.LeaderEpoch(), epoch)
+		}
+		rest = after
+	}
+	_, err := r.log.Append(batches, log.AppendOptions{Replicated: true})
+	return err
+}
+
+// followHW takes over what the leader knows to be committed, as far as it is here (replication.md 8.4).
+func (r *Replica) followHW(leader int64) {
+	r.mu.Lock()
+	hw := core.FollowerHW(leader, r.log.EndOffset())
+	var woken []Waker
+	if hw > r.hw {
+		r.hw = hw
+		r.log.SetHighWatermark(hw)
+		woken = r.wakers.take()
+	}
+	r.mu.Unlock()
+	wake(woken)
+}
+
+// followStart deletes what the leader has deleted.
+func (r *Replica) followStart(leader int64) error {
+	start := min(leader, r.log.HighWatermark())
+	if start <= r.log.StartOffset() {
+		return nil
+	}
+	return r.log.DeleteBefore(start)
+}
+
+// Restart empties the log and lets it go on at offset, the leader's log start: retention has overtaken
+// this replica (replication.md 10.6). It is out of the ISR, for it lacks what the leader holds.
+func (r *Replica) Restart(a Answer) error {
+	r.role.Lock()
+	defer r.role.Unlock()
+	if err := r.checkAnswer(&a); err != nil {
+		return err
+	}
+	if err := r.log.Reset(a.Start); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	r.hw = a.Start
+	r.mu.Unlock()
+	return nil
+}
