@@ -27,11 +27,11 @@ func (s groupStore) Groups(tenant string) iter.Seq[*raftmeta.Group] {
 func (s groupStore) AllGroups() iter.Seq[*raftmeta.Group] { return s.meta.Image().AllGroups() }
 
 func (s groupStore) SaveGroup(ctx context.Context, g *raftmeta.Group) error {
-	return s.propose(ctx, &raftmeta.PutGroup{Group: *g})
+	return s.propose(ctx, &raftmeta.PutGroup{CoordEpoch: s.epoch(g.Tenant, g.ID), Group: *g})
 }
 
 func (s groupStore) DeleteGroup(ctx context.Context, tenant, id string) error {
-	err := s.propose(ctx, &raftmeta.DeleteGroup{Tenant: tenant, ID: id})
+	err := s.propose(ctx, &raftmeta.DeleteGroup{CoordEpoch: s.epoch(tenant, id), Tenant: tenant, ID: id})
 	if errors.Is(err, kerr.GroupIDNotFound) {
 		return nil
 	}
@@ -48,7 +48,7 @@ func (s groupStore) Offsets(tenant, group string) iter.Seq[raftmeta.CommittedOff
 
 func (s groupStore) CommitOffsets(ctx context.Context, req groups.CommitOffsets) ([]error, error) {
 	result, err := s.meta.Propose(ctx, &raftmeta.CommitOffsets{
-		Tenant: req.Tenant, Group: req.Group, MemberID: req.MemberID, Generation: req.Generation, Offsets: req.Offsets,
+		CoordEpoch: s.epoch(req.Tenant, req.Group), Tenant: req.Tenant, Group: req.Group, MemberID: req.MemberID, Generation: req.Generation, Offsets: req.Offsets,
 	})
 	for i, e := range result.OffsetErrors {
 		result.OffsetErrors[i] = groupError(e)
@@ -57,11 +57,16 @@ func (s groupStore) CommitOffsets(ctx context.Context, req groups.CommitOffsets)
 }
 
 func (s groupStore) DeleteOffsets(ctx context.Context, tenant, group string, keys []groups.OffsetKey) error {
-	cmd := &raftmeta.DeleteOffsets{Tenant: tenant, Group: group}
+	cmd := &raftmeta.DeleteOffsets{CoordEpoch: s.epoch(tenant, group), Tenant: tenant, Group: group}
 	for _, k := range keys {
 		cmd.Offsets = append(cmd.Offsets, raftmeta.OffsetKey{TopicID: k.TopicID, Partition: k.Partition, CommittedAt: math.MaxInt64})
 	}
 	return s.propose(ctx, cmd)
+}
+
+// epoch is that of the group's coordinator shard: with one broker nobody else can have begun one.
+func (s groupStore) epoch(tenant, group string) int32 {
+	return s.meta.Image().Shard(raftmeta.ShardOf(tenant, group)).Epoch
 }
 
 func (s groupStore) propose(ctx context.Context, cmd raftmeta.Command) error {
@@ -80,6 +85,8 @@ func groupError(err error) error {
 		return kerr.GroupIDNotFound
 	case errors.Is(err, raftmeta.ErrNonEmptyGroup):
 		return kerr.NonEmptyGroup
+	case errors.Is(err, raftmeta.ErrStaleCoordinator):
+		return kerr.NotCoordinator
 	case errors.Is(err, raftmeta.ErrUnknownTopic), errors.Is(err, raftmeta.ErrUnknownPartition):
 		return kerr.UnknownTopicOrPartition
 	}

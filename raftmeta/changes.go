@@ -14,6 +14,7 @@ import (
 type Changes struct {
 	All     bool        // anything may have changed; the rest is empty
 	Brokers bool        // some broker
+	Shards  bool        // the owner of some coordinator shard
 	Topics  []uuid.ID   // created, changed, deleted, or deletion confirmed; ascending
 	Configs []ConfigKey // by type and name
 	Groups  []GroupKey  // by tenant and id
@@ -25,10 +26,10 @@ const maxDirty = 4096
 
 // dirtySet collects what changed. The zero value is empty.
 type dirtySet struct {
-	all, brokers bool
-	topics       map[uuid.ID]struct{}
-	configs      map[ConfigKey]struct{}
-	groups       map[GroupKey]struct{}
+	all, brokers, shards bool
+	topics               map[uuid.ID]struct{}
+	configs              map[ConfigKey]struct{}
+	groups               map[GroupKey]struct{}
 }
 
 func (d *dirtySet) topic(id uuid.ID)     { mark(d, &d.topics, id) }
@@ -50,7 +51,7 @@ func mark[K comparable](d *dirtySet, set *map[K]struct{}, key K) {
 }
 
 func (d *dirtySet) empty() bool {
-	return !d.all && !d.brokers && len(d.topics)+len(d.configs)+len(d.groups) == 0
+	return !d.all && !d.brokers && !d.shards && len(d.topics)+len(d.configs)+len(d.groups) == 0
 }
 
 // merge adds what other holds; other stays as it is.
@@ -60,6 +61,7 @@ func (d *dirtySet) merge(other *dirtySet) {
 		return
 	}
 	d.brokers = d.brokers || other.brokers
+	d.shards = d.shards || other.shards
 	for id := range other.topics {
 		d.topic(id)
 	}
@@ -78,6 +80,7 @@ func (d *dirtySet) changes() Changes {
 	}
 	return Changes{
 		Brokers: d.brokers,
+		Shards:  d.shards,
 		Topics:  sorted(d.topics, func(a, b uuid.ID) int { return bytes.Compare(a[:], b[:]) }),
 		Configs: sorted(d.configs, func(a, b ConfigKey) int {
 			return cmp.Or(cmp.Compare(a.Type, b.Type), strings.Compare(a.Name, b.Name))

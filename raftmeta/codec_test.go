@@ -43,7 +43,7 @@ func exampleCommands() []Command {
 	change := ConfigChange{Replace: true, Ops: []ConfigOp{{Kind: ConfigAppend, Key: "k", Value: "v", Base: "b"}}}
 	return []Command{
 		&InitCluster{testID(1)},
-		&RegisterBroker{1, testID(2), []uuid.ID{testID(3)}, "host", 9092, "rack", true},
+		&RegisterBroker{1, testID(2), []uuid.ID{testID(3)}, "host", 9092, "peer:9093", "rack", true, []TopicPartition{{testID(4), 1}}},
 		&ActivateBroker{1, 300},
 		&FenceBroker{2, 301},
 		&CreateTopic{testID(4), "tenant", "name", map[string]string{"b": "2", "a": "1"}, [][]int32{{1, 2}, {2}}},
@@ -59,6 +59,8 @@ func exampleCommands() []Command {
 		&DeleteGroup{7, "tenant", "group", true},
 		&CommitOffsets{7, "tenant", "group", "member", 3, []CommittedOffset{exampleOffset()}},
 		&DeleteOffsets{7, "tenant", "group", true, []OffsetKey{{testID(4), 1, 99}}},
+		&BeginShutdown{1, 300},
+		&MoveShard{63, 7, 2},
 	}
 }
 

@@ -37,6 +37,7 @@ func brokerFields(c *coder, b *Broker) {
 	c.ids(&b.StorageIDs)
 	c.name(&b.KafkaHost)
 	c.int32(&b.KafkaPort)
+	c.name(&b.PeerAddress)
 	c.name(&b.Rack)
 	state := byte(b.State)
 	c.byte(&state)
@@ -44,6 +45,7 @@ func brokerFields(c *coder, b *Broker) {
 		c.corrupt("broker state %d", state)
 	}
 	b.State = BrokerState(state)
+	c.bool(&b.Draining)
 }
 
 func configFields(c *coder, key *ConfigKey, values *map[string]string) {

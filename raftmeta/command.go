@@ -55,6 +55,8 @@ const (
 	kindDeleteGroup
 	kindCommitOffsets
 	kindDeleteOffsets
+	kindBeginShutdown
+	kindMoveShard
 )
 
 // commandVersion is the newest encoding of every kind that this release reads, and the one it writes.
@@ -98,6 +100,10 @@ func newCommand(k kind) Command {
 		return &CommitOffsets{}
 	case kindDeleteOffsets:
 		return &DeleteOffsets{}
+	case kindBeginShutdown:
+		return &BeginShutdown{}
+	case kindMoveShard:
+		return &MoveShard{}
 	}
 	return nil
 }

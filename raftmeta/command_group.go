@@ -7,13 +7,13 @@ import (
 )
 
 // Every command of a coordinator carries CoordEpoch, the epoch of its shard, so that nothing of an
-// older owner lands after a newer one began (replication.md 18.1). In a cluster of one the shards never
-// change hands and the epoch is 0.
+// older owner lands after a newer one began (replication.md 18.1, I43).
 
-// checkCoordinator fences coordinators of another epoch and keys that no lookup could name.
-func checkCoordinator(tenant, group string, epoch int32) error {
-	switch {
-	case epoch != 0:
+// checkCoordinator fences coordinators of another epoch, all of them while the shard has no owner, and
+// keys that no lookup could name.
+func (e *edit) checkCoordinator(tenant, group string, epoch int32) error {
+	switch shard := e.base.shards[ShardOf(tenant, group)]; {
+	case shard.Owner == NoLeader || shard.Epoch != epoch:
 		return ErrStaleCoordinator
 	case !validTenant(tenant) || len(group) > maxName:
 		return ErrInvalidRequest
@@ -36,7 +36,7 @@ func (x *PutGroup) fields(c *coder) {
 }
 
 func (x *PutGroup) apply(e *edit) (Result, error) {
-	if err := checkCoordinator(x.Group.Tenant, x.Group.ID, x.CoordEpoch); err != nil {
+	if err := e.checkCoordinator(x.Group.Tenant, x.Group.ID, x.CoordEpoch); err != nil {
 		return Result{}, err
 	}
 	if old, ok := e.group(x.Group.Tenant, x.Group.ID); ok && old.Generation > x.Group.Generation {
@@ -67,7 +67,7 @@ func (x *DeleteGroup) fields(c *coder) {
 }
 
 func (x *DeleteGroup) apply(e *edit) (Result, error) {
-	if err := checkCoordinator(x.Tenant, x.ID, x.CoordEpoch); err != nil {
+	if err := e.checkCoordinator(x.Tenant, x.ID, x.CoordEpoch); err != nil {
 		return Result{}, err
 	}
 	g, ok := e.group(x.Tenant, x.ID)
@@ -114,7 +114,7 @@ func (x *CommitOffsets) fields(c *coder) {
 }
 
 func (x *CommitOffsets) apply(e *edit) (Result, error) {
-	if err := checkCoordinator(x.Tenant, x.Group, x.CoordEpoch); err != nil {
+	if err := e.checkCoordinator(x.Tenant, x.Group, x.CoordEpoch); err != nil {
 		return Result{}, err
 	}
 	g, exists := e.group(x.Tenant, x.Group)
@@ -192,7 +192,7 @@ func (x *DeleteOffsets) fields(c *coder) {
 }
 
 func (x *DeleteOffsets) apply(e *edit) (Result, error) {
-	if err := checkCoordinator(x.Tenant, x.Group, x.CoordEpoch); err != nil {
+	if err := e.checkCoordinator(x.Tenant, x.Group, x.CoordEpoch); err != nil {
 		return Result{}, err
 	}
 	if g, ok := e.group(x.Tenant, x.Group); x.IfEmpty && ok && len(g.Members) > 0 {

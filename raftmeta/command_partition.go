@@ -59,11 +59,10 @@ func (x *AlterPartition) apply(e *edit) (Result, error) {
 	}
 	next.setISR(isr, nil, e.minInSync(t, p))
 	next.Recovering = x.Recovering
-	if next.Recovering == p.Recovering && slices.Equal(next.ISR, p.ISR) {
-		return Result{Partition: p}, nil
+	if !e.isActive(x.Leader) {
+		e.leaveISR(t, &next, x.Leader) // it shuts down, and now somebody can lead in its place
 	}
-	next.PartitionEpoch++
-	return Result{Partition: e.putPartition(t, x.Partition, next)}, nil
+	return Result{Partition: e.changePartition(t, x.Partition, next)}, nil
 }
 
 // checkSender judges, in this order, whether the sender is the leader that the log knows. Epochs
@@ -98,8 +97,9 @@ func (x *AlterPartition) checkISR(e *edit, p *Partition) error {
 		return ErrInvalidISR
 	}
 	for _, m := range x.ISR {
-		if b, ok := e.broker(m.ID); !ok || b.State != Active || b.Epoch != m.BrokerEpoch {
-			return ErrIneligibleReplica
+		b, ok := e.broker(m.ID)
+		if !ok || b.Epoch != m.BrokerEpoch || b.State != Active && m.ID != x.Leader {
+			return ErrIneligibleReplica // a leader that shuts down is in the ISR as long as nobody else is
 		}
 	}
 	return nil
@@ -144,9 +144,7 @@ func (x *ElectLeader) apply(e *edit) (Result, error) {
 		next.ELR, next.LastKnownELR = nil, nil
 		next.Recovering = true
 	}
-	next.LeaderEpoch++
-	next.PartitionEpoch++
-	return Result{Partition: e.putPartition(t, x.Partition, next)}, nil
+	return Result{Partition: e.changePartition(t, x.Partition, next)}, nil
 }
 
 // partition finds one partition of a live topic.
@@ -161,8 +159,12 @@ func (e *edit) partition(id uuid.ID, number int32) (*Topic, *Partition, error) {
 	return t, &t.Partitions[number], nil
 }
 
-// putPartition replaces one partition and returns where it lies now.
-func (e *edit) putPartition(t *Topic, number int32, p Partition) *Partition {
+// changePartition settles a change of one partition, replaces it, and returns where it lies now.
+func (e *edit) changePartition(t *Topic, number int32, p Partition) *Partition {
+	old := &t.Partitions[number]
+	if !e.settle(t, old, &p) {
+		return old
+	}
 	next := *t
 	next.Partitions = slices.Clone(t.Partitions)
 	next.Partitions[number] = p

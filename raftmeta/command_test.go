@@ -33,7 +33,7 @@ func rejection(t *testing.T, im *Image, cmd Command) error {
 func TestRejections(t *testing.T) {
 	im := applyAll(t, worldForFuzzing(),
 		&InitCluster{testID(200)},
-		&PutGroup{Group: Group{ID: "empty", Generation: 4, EmptySince: 1}},
+		&PutGroup{CoordEpoch: firstOwner, Group: Group{ID: "empty", Generation: 4, EmptySince: 1}},
 		commitOf("simple", testID(1), 7),
 		&CreateTopic{ID: testID(3), Name: "gone", Assignments: [][]int32{{1}}},
 		&DeleteTopic{testID(3)},
@@ -45,7 +45,7 @@ func TestRejections(t *testing.T) {
 		return x
 	}
 	commit := func(group, member string, generation int32) *CommitOffsets {
-		return &CommitOffsets{Group: group, MemberID: member, Generation: generation}
+		return &CommitOffsets{CoordEpoch: firstOwner, Group: group, MemberID: member, Generation: generation}
 	}
 	for _, test := range []struct {
 		name string
@@ -81,9 +81,16 @@ func TestRejections(t *testing.T) {
 		{"no ids", &AllocateProducerIDs{1, 1, 0}, ErrInvalidRequest},
 		{"too many ids", &AllocateProducerIDs{1, 1, MaxProducerIDBlock + 1}, ErrInvalidRequest},
 
-		{"lower generation", &PutGroup{Group: Group{ID: "empty", Generation: 3}}, ErrIllegalGeneration},
-		{"same generation", &PutGroup{Group: Group{ID: "empty", Generation: 4}}, nil},
-		{"other coordinator", &PutGroup{CoordEpoch: 1}, ErrStaleCoordinator},
+		{"shard of another owner", &MoveShard{0, firstOwner - 1, 2}, ErrStaleCoordinator},
+		{"shard to nobody", &MoveShard{0, firstOwner, 9}, ErrUnknownBroker},
+		{"no such shard", &MoveShard{GroupShards, 0, 1}, ErrInvalidRequest},
+		{"shard", &MoveShard{0, firstOwner, 2}, nil},
+		{"stale shutdown", &BeginShutdown{1, 2}, ErrStaleBrokerEpoch},
+		{"unknown shutdown", &BeginShutdown{9, 1}, ErrUnknownBroker},
+
+		{"lower generation", &PutGroup{CoordEpoch: firstOwner, Group: Group{ID: "empty", Generation: 3}}, ErrIllegalGeneration},
+		{"same generation", &PutGroup{CoordEpoch: firstOwner, Group: Group{ID: "empty", Generation: 4}}, nil},
+		{"other coordinator", &PutGroup{CoordEpoch: 2}, ErrStaleCoordinator},
 		{"member", commit("g", "m1", 1), nil},
 		{"older generation", commit("g", "m1", 0), ErrIllegalGeneration},
 		{"newer generation", commit("g", "m1", 2), ErrIllegalGeneration},
@@ -92,12 +99,12 @@ func TestRejections(t *testing.T) {
 		{"no membership, empty", commit("empty", "", -1), nil},
 		{"member of the empty", commit("empty", "m1", 4), ErrUnknownMember},
 		{"member of nothing", commit("none", "m1", 0), ErrIllegalGeneration},
-		{"delete members", &DeleteGroup{ID: "g"}, ErrNonEmptyGroup},
-		{"delete nothing", &DeleteGroup{ID: "none"}, ErrUnknownGroup},
-		{"delete with offsets", &DeleteGroup{ID: "simple", IfNoOffsets: true}, ErrGroupHasOffsets},
-		{"delete without offsets", &DeleteGroup{ID: "empty", IfNoOffsets: true}, nil},
-		{"expire under members", &DeleteOffsets{Group: "g", IfEmpty: true}, ErrNonEmptyGroup},
-		{"delete under members", &DeleteOffsets{Group: "g"}, nil},
+		{"delete members", &DeleteGroup{CoordEpoch: firstOwner, ID: "g"}, ErrNonEmptyGroup},
+		{"delete nothing", &DeleteGroup{CoordEpoch: firstOwner, ID: "none"}, ErrUnknownGroup},
+		{"delete with offsets", &DeleteGroup{CoordEpoch: firstOwner, ID: "simple", IfNoOffsets: true}, ErrGroupHasOffsets},
+		{"delete without offsets", &DeleteGroup{CoordEpoch: firstOwner, ID: "empty", IfNoOffsets: true}, nil},
+		{"expire under members", &DeleteOffsets{CoordEpoch: firstOwner, Group: "g", IfEmpty: true}, ErrNonEmptyGroup},
+		{"delete under members", &DeleteOffsets{CoordEpoch: firstOwner, Group: "g"}, nil},
 	} {
 		if err := rejection(t, im, test.cmd); err != test.want {
 			t.Errorf("%s: %v, want %v", test.name, err, test.want)
@@ -107,7 +114,7 @@ func TestRejections(t *testing.T) {
 
 func TestOffsetsAreJudgedOneByOne(t *testing.T) {
 	im := worldForFuzzing()
-	cmd := &CommitOffsets{Group: "h", Generation: -1, Offsets: []CommittedOffset{
+	cmd := &CommitOffsets{CoordEpoch: firstOwner, Group: "h", Generation: -1, Offsets: []CommittedOffset{
 		{TopicID: testID(1), Partition: 3, CommittedAt: 90}, {TopicID: testID(1), Partition: 2, CommittedAt: 50}, {TopicID: testID(9)},
 	}}
 	im, result, err := Apply(im, 100, 1, cmd)
@@ -121,15 +128,15 @@ func TestOffsetsAreJudgedOneByOne(t *testing.T) {
 }
 
 func TestExpiryKeepsNewerCommits(t *testing.T) {
-	im := applyAll(t, worldForFuzzing(), &CommitOffsets{Group: "h", Generation: -1, Offsets: []CommittedOffset{
+	im := applyAll(t, worldForFuzzing(), &CommitOffsets{CoordEpoch: firstOwner, Group: "h", Generation: -1, Offsets: []CommittedOffset{
 		{TopicID: testID(1), Partition: 0, CommittedAt: 50}, {TopicID: testID(1), Partition: 1, CommittedAt: 51},
 	}})
-	im = applyAll(t, im, &DeleteOffsets{Group: "h", Offsets: []OffsetKey{{testID(1), 0, 50}, {testID(1), 1, 50}, {testID(1), 2, 50}}})
+	im = applyAll(t, im, &DeleteOffsets{CoordEpoch: firstOwner, Group: "h", Offsets: []OffsetKey{{testID(1), 0, 50}, {testID(1), 1, 50}, {testID(1), 2, 50}}})
 	left := slices.Collect(im.Offsets("", "h"))
 	if len(left) != 1 || left[0].Partition != 1 {
 		t.Errorf("left: %+v", left)
 	}
-	im = applyAll(t, im, &DeleteOffsets{Group: "h", Offsets: []OffsetKey{{testID(1), 1, math.MaxInt64}}})
+	im = applyAll(t, im, &DeleteOffsets{CoordEpoch: firstOwner, Group: "h", Offsets: []OffsetKey{{testID(1), 1, math.MaxInt64}}})
 	if left := slices.Collect(im.Offsets("", "h")); len(left) != 0 {
 		t.Errorf("left: %+v", left)
 	}

@@ -80,8 +80,8 @@ func ValidTopicName(name string) bool {
 	return true
 }
 
-// newPartitions makes partitions of their replicas: those that are active are in sync, the first of
-// them leads. A partition that nobody could lead is refused, as Kafka does.
+// newPartitions makes partitions of their replicas: those that are active are in sync, and the first of
+// them that does not drain leads. A partition that nobody could lead is refused, as Kafka does.
 func (e *edit) newPartitions(assignments [][]int32) ([]Partition, error) {
 	partitions := make([]Partition, len(assignments))
 	for i, replicas := range assignments {
@@ -98,7 +98,7 @@ func (e *edit) newPartitions(assignments [][]int32) ([]Partition, error) {
 		if len(isr) == 0 {
 			return nil, ErrInvalidAssignment
 		}
-		partitions[i] = Partition{Replicas: replicas, ISR: isr, Leader: isr[0]}
+		partitions[i] = Partition{Replicas: replicas, ISR: isr, Leader: e.firstActive(replicas, isr)}
 	}
 	return partitions, nil
 }

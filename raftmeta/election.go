@@ -3,6 +3,8 @@ package raftmeta
 import (
 	"slices"
 	"strconv"
+
+	"github.com/chronik-stream/chronik/internal/uuid"
 )
 
 // Leaders, in-sync replicas (ISR) and eligible leaders (ELR) are computed here and nowhere else, while a
@@ -43,76 +45,143 @@ func (e *edit) eachTopic(change func(t *Topic) []Partition) {
 	}
 }
 
-// eachPartition is a change for eachTopic: it calls alter with a copy of every partition that touched
-// selects, and counts the partition epoch. The copy's slices are still those of the old partition.
-func eachPartition(t *Topic, touched func(p *Partition) bool, alter func(p *Partition)) []Partition {
+// eachPartition is a change for eachTopic: it calls alter with a copy of every partition and settles what
+// follows. The copy's slices are still those of the old partition and must be replaced, not modified.
+func (e *edit) eachPartition(t *Topic, alter func(number int, p *Partition)) []Partition {
 	var next []Partition
 	for i := range t.Partitions {
-		if !touched(&t.Partitions[i]) {
+		p := t.Partitions[i]
+		alter(i, &p)
+		if !e.settle(t, &t.Partitions[i], &p) {
 			continue
 		}
 		if next == nil {
 			next = slices.Clone(t.Partitions)
 		}
-		alter(&next[i])
-		next[i].PartitionEpoch++
+		next[i] = p
 	}
 	return next
 }
 
-// fence takes a broker that is not active any more out of every ISR and elects where it led. One that
-// is suspect also loses its place among the eligible leaders.
-func (e *edit) fence(id int32, suspect bool) {
-	var suspects []int32
-	if suspect {
-		suspects = []int32{id}
+// settle draws the consequences of a change of one partition from old to p: without a leader it gets
+// one if anybody may lead, and the epochs count. It reports whether anything changed at all.
+func (e *edit) settle(t *Topic, old, p *Partition) bool {
+	if p.Leader == NoLeader {
+		e.elect(t, p)
 	}
-	touched := func(p *Partition) bool {
-		return p.Leader == id || slices.Contains(p.ISR, id) || suspect && slices.Contains(p.ELR, id)
+	if p.equal(old) {
+		return false
 	}
-	e.eachTopic(func(t *Topic) []Partition {
-		return eachPartition(t, touched, func(p *Partition) {
-			led := p.Leader == id
-			p.setISR(without(p.ISR, id), suspects, e.minInSync(t, p))
-			if led {
-				p.Leader = NoLeader
-				e.elect(t, p)
-				p.LeaderEpoch++
-			}
-		})
-	})
+	if p.Leader != old.Leader {
+		p.LeaderEpoch++
+	}
+	p.PartitionEpoch++
+	return true
 }
 
-// electWaiting gives a leader to the partitions that have waited for a broker which is active now.
-func (e *edit) electWaiting(id int32) {
-	touched := func(p *Partition) bool {
-		return p.Leader == NoLeader && (slices.Contains(p.ISR, id) || len(p.ISR) == 0 && slices.Contains(p.ELR, id))
+func (p *Partition) equal(q *Partition) bool {
+	return p.Leader == q.Leader && p.LeaderEpoch == q.LeaderEpoch && p.PartitionEpoch == q.PartitionEpoch &&
+		p.Recovering == q.Recovering && slices.Equal(p.Replicas, q.Replicas) && slices.Equal(p.ISR, q.ISR) &&
+		slices.Equal(p.ELR, q.ELR) && slices.Equal(p.LastKnownELR, q.LastKnownELR)
+}
+
+// suspicion says of which partitions a broker may have lost acknowledged data.
+type suspicion struct {
+	all        bool
+	partitions map[TopicPartition]bool
+}
+
+func suspicionOf(partitions []TopicPartition) suspicion {
+	s := suspicion{partitions: make(map[TopicPartition]bool, len(partitions))}
+	for _, p := range partitions {
+		s.partitions[p] = true
 	}
+	return s
+}
+
+func (s suspicion) of(topic uuid.ID, partition int) bool {
+	return s.all || s.partitions[TopicPartition{topic, int32(partition)}]
+}
+
+// fence takes a broker that is not active any more out of every ISR, elects where it led, and moves its
+// coordinator shards. Where it is suspect it also loses its place among the eligible leaders.
+func (e *edit) fence(id int32, suspect suspicion) {
 	e.eachTopic(func(t *Topic) []Partition {
-		return eachPartition(t, touched, func(p *Partition) {
-			e.elect(t, p)
-			p.LeaderEpoch++
+		return e.eachPartition(t, func(number int, p *Partition) {
+			inISR := slices.Contains(p.ISR, id)
+			if !inISR && !slices.Contains(p.ELR, id) {
+				return
+			}
+			var suspects []int32
+			if suspect.of(t.ID, number) {
+				suspects = []int32{id}
+			}
+			if p.Leader == id {
+				p.Leader = NoLeader
+			}
+			p.setISR(without(p.ISR, id), suspects, e.minInSync(t, p))
 		})
 	})
+	e.settleShards()
+}
+
+// handOver takes a broker that shuts down out of every ISR which can do without it.
+func (e *edit) handOver(id int32) {
+	e.eachTopic(func(t *Topic) []Partition {
+		return e.eachPartition(t, func(_ int, p *Partition) { e.leaveISR(t, p, id) })
+	})
+	e.settleShards()
+}
+
+// leaveISR takes a broker that shuts down out of the ISR of one partition, unless it is the whole.
+func (e *edit) leaveISR(t *Topic, p *Partition, id int32) {
+	if len(p.ISR) < 2 || !slices.Contains(p.ISR, id) {
+		return
+	}
+	if p.Leader == id {
+		p.Leader = NoLeader
+	}
+	p.setISR(without(p.ISR, id), nil, e.minInSync(t, p))
+}
+
+// electWaiting gives a leader to the partitions, and an owner to the shards, that have waited for a
+// broker to become active.
+func (e *edit) electWaiting() {
+	e.eachTopic(func(t *Topic) []Partition {
+		return e.eachPartition(t, func(int, *Partition) {})
+	})
+	e.settleShards()
 }
 
 // elect chooses a leader for a partition that has none: the first of its replicas that is in sync and
 // active; only if none is in sync, the first that is eligible and active, which is then the whole ISR.
-// Anybody else could lack committed records. The caller counts the epochs.
+// Anybody else could lack committed records. A broker that drains is chosen only if no other can be.
 func (e *edit) elect(t *Topic, p *Partition) {
 	candidates := p.ISR
 	if len(candidates) == 0 {
 		candidates = p.ELR
 	}
-	for _, id := range p.Replicas {
-		if slices.Contains(candidates, id) && e.isActive(id) {
-			p.Leader = id
-			break
-		}
-	}
+	p.Leader = e.firstActive(p.Replicas, candidates)
 	if p.Leader != NoLeader && len(p.ISR) == 0 {
 		p.setISR([]int32{p.Leader}, nil, e.minInSync(t, p))
 	}
+}
+
+// firstActive is the first of replicas that is a candidate and active, NoLeader if there is none. One
+// that does not drain goes before all that do.
+func (e *edit) firstActive(replicas, candidates []int32) int32 {
+	first := NoLeader
+	for _, id := range replicas {
+		b, ok := e.broker(id)
+		switch {
+		case !ok || b.State != Active || !slices.Contains(candidates, id):
+		case !b.Draining:
+			return id
+		case first == NoLeader:
+			first = id
+		}
+	}
+	return first
 }
 
 func (e *edit) isActive(id int32) bool {
@@ -146,10 +215,10 @@ func (p *Partition) setISR(isr, suspects []int32, minISR int) {
 // clearELR drops the eligible leaders of those partitions of t whose ISR has become large enough by a
 // change of min.insync.replicas, nil if there are none; nobody is added, for nobody else is known to have everything.
 func (e *edit) clearELR(t *Topic) []Partition {
-	return eachPartition(t, func(p *Partition) bool {
-		return len(p.ELR)+len(p.LastKnownELR) > 0 && len(p.ISR) >= e.minInSync(t, p)
-	}, func(p *Partition) {
-		p.ELR, p.LastKnownELR = nil, nil
+	return e.eachPartition(t, func(_ int, p *Partition) {
+		if len(p.ISR) >= e.minInSync(t, p) {
+			p.ELR, p.LastKnownELR = nil, nil
+		}
 	})
 }
 

@@ -64,6 +64,7 @@ func (s *script) epoch(id int32) int64 {
 func (s *script) register(id int32, run int, suspect bool) Command {
 	return &RegisterBroker{ID: id, Incarnation: testID(50 + 10*int(id) + run), StorageIDs: []uuid.ID{testID(150 + int(id))}, Suspect: suspect}
 }
+func (s *script) stop(id int32) Command     { return &BeginShutdown{id, s.epoch(id)} }
 func (s *script) activate(id int32) Command { return &ActivateBroker{id, s.epoch(id)} }
 func (s *script) fence(id int32) Command    { return &FenceBroker{id, s.epoch(id)} }
 
@@ -152,6 +153,64 @@ func TestSuspectIsNoCandidate(t *testing.T) {
 	active                 leader=1@4 isr=[1] elr=[] lke=[] pe=5
 	lost disk              leader=-1@5 isr=[] elr=[] lke=[1] pe=6
 	active                 leader=-1@5 isr=[] elr=[] lke=[1] pe=6`)
+}
+
+// A broker that stops hands over what another can lead, and keeps the rest until it is gone (replication.md 5.6).
+func TestShutdownHandsOver(t *testing.T) {
+	s := newScript(t, []int32{1, 2, 3}, map[string]string{minInSyncKey: "2"})
+	s.do("1 stops", s.stop(1))
+	s.do("1 stops again", s.stop(1))
+	s.do("1 is active", s.activate(1))
+	s.do("1 is caught up", s.alter(2, 1, 3))
+	s.do("1 is gone", s.fence(1))
+	s.do("1 is back", s.activate(1))
+	s.do("3 stops", s.stop(3))
+	s.do("2 stops as the last", s.stop(2))
+	s.do("1 is caught up", s.alter(1, 2))
+	s.do("2 is gone", s.fence(2))
+	s.do("1 stops as the last", s.stop(1))
+	s.do("1 is gone", s.fence(1))
+	s.do("new run of 3", s.register(3, 1, false))
+	s.do("3 is active", s.activate(3))
+	s.want(`
+	start                  leader=1@0 isr=[1 2 3] elr=[] lke=[] pe=0
+	1 stops                leader=2@1 isr=[2 3] elr=[] lke=[] pe=1
+	1 stops again          leader=2@1 isr=[2 3] elr=[] lke=[] pe=1
+	1 is active !broker cannot take this on leader=2@1 isr=[2 3] elr=[] lke=[] pe=1
+	1 is caught up !a proposed in-sync replica is not eligible leader=2@1 isr=[2 3] elr=[] lke=[] pe=1
+	1 is gone              leader=2@1 isr=[2 3] elr=[] lke=[] pe=1
+	1 is back              leader=2@1 isr=[2 3] elr=[] lke=[] pe=1
+	3 stops                leader=2@1 isr=[2] elr=[3] lke=[] pe=2
+	2 stops as the last    leader=2@1 isr=[2] elr=[3] lke=[] pe=2
+	1 is caught up         leader=1@2 isr=[1] elr=[2] lke=[] pe=3
+	2 is gone              leader=1@2 isr=[1] elr=[2] lke=[] pe=3
+	1 stops as the last    leader=1@2 isr=[1] elr=[2] lke=[] pe=3
+	1 is gone              leader=-1@3 isr=[] elr=[1 2] lke=[] pe=4
+	new run of 3           leader=-1@3 isr=[] elr=[1 2] lke=[] pe=4
+	3 is active            leader=-1@3 isr=[] elr=[1 2] lke=[] pe=4`)
+}
+
+// Recovery lists the partitions of which it had to cut off what may have been acknowledged (14.4).
+func TestSuspectPartition(t *testing.T) {
+	s := newScript(t, []int32{1, 2}, map[string]string{minInSyncKey: "2"})
+	s.do("2 dies", s.fence(2))
+	s.do("1 dies", s.fence(1))
+	again := s.register(2, 1, false).(*RegisterBroker)
+	again.SuspectPartitions = []TopicPartition{{testID(1), 1}}
+	s.do("suspect elsewhere", again)
+	again = s.register(2, 2, false).(*RegisterBroker)
+	again.SuspectPartitions = []TopicPartition{{testID(1), 0}}
+	s.do("suspect here", again)
+	s.do("2 is active", s.activate(2))
+	s.do("1 is back", s.activate(1))
+	s.want(`
+	start                  leader=1@0 isr=[1 2] elr=[] lke=[] pe=0
+	2 dies                 leader=1@0 isr=[1] elr=[2] lke=[] pe=1
+	1 dies                 leader=-1@1 isr=[] elr=[1 2] lke=[] pe=2
+	suspect elsewhere      leader=-1@1 isr=[] elr=[1 2] lke=[] pe=2
+	suspect here           leader=-1@1 isr=[] elr=[1] lke=[2] pe=3
+	2 is active            leader=-1@1 isr=[] elr=[1] lke=[2] pe=3
+	1 is back              leader=1@2 isr=[1] elr=[] lke=[2] pe=4`)
 }
 
 // Lowering min.insync.replicas makes the ISR sufficient, so nobody outside it needs to be remembered.

@@ -37,6 +37,7 @@ const (
 	ErrUnknownMember                             // UNKNOWN_MEMBER_ID
 	ErrIllegalGeneration                         // ILLEGAL_GENERATION
 	ErrInvalidRequest                            // INVALID_REQUEST: no proposer of ours would send it
+	ErrBrokerUnavailable                         // BROKER_NOT_AVAILABLE: it is not active, shuts down or drains
 	rejectionEnd
 )
 
@@ -69,6 +70,7 @@ var rejectionText = [rejectionEnd]string{
 	ErrUnknownMember:        "unknown member",
 	ErrIllegalGeneration:    "illegal generation",
 	ErrInvalidRequest:       "command is not valid",
+	ErrBrokerUnavailable:    "broker cannot take this on",
 }
 
 // Error says what was wrong, without the object's name: the caller knows that.

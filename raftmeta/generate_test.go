@@ -19,6 +19,10 @@ var (
 	worldBrokers = []int32{1, 2, 3}
 )
 
+// firstOwner is the epoch of every coordinator shard from the first activation of a broker until the next
+// change of its owner.
+const firstOwner = 1
+
 func testID(n int) uuid.ID {
 	var id uuid.ID
 	id[0], id[15] = 0xc4, byte(n)
@@ -37,7 +41,7 @@ var commandOrder = []kind{
 	kindPutGroup, kindDeleteOffsets, kindSetTopicConfig, kindActivateBroker, kindRegisterBroker, kindCreateTopic,
 	kindCreatePartitions, kindDeleteGroup, kindSetConfig, kindAllocateProducerIDs, kindInitCluster,
 	kindAlterPartition, kindActivateBroker, kindActivateBroker, kindCommitOffsets, kindCreateTopic, kindPutGroup,
-	kindElectLeader, kindFenceBroker, kindConfirmDeletion, kindRegisterBroker,
+	kindElectLeader, kindFenceBroker, kindConfirmDeletion, kindRegisterBroker, kindBeginShutdown, kindMoveShard,
 }
 
 // firstCommands make a world in which most commands make sense.
@@ -51,7 +55,7 @@ func firstCommands() []Command {
 	return append(commands,
 		&CreateTopic{ID: testID(1), Name: "a", Assignments: [][]int32{{1, 2, 3}, {2, 3, 1}, {3}}},
 		&CreateTopic{ID: testID(2), Tenant: "acme", Name: "a", Config: map[string]string{minInSyncKey: "2"}, Assignments: [][]int32{{3, 1, 2}}},
-		&PutGroup{Group: Group{ID: "g", Generation: 1, Leader: "m1", Members: []GroupMember{{ID: "m1"}}}})
+		&PutGroup{firstOwner, Group{ID: "g", Generation: 1, Leader: "m1", Members: []GroupMember{{ID: "m1"}}}})
 }
 
 // drawLog draws a log of commands with gaps, as it is applied to im, and calls see after each.
@@ -77,8 +81,11 @@ var commandGenerators = map[kind]func(t *rapid.T, im *Image) Command{
 		return &RegisterBroker{
 			ID: id, Incarnation: testID(rapid.IntRange(100, 120).Draw(t, "incarnation")),
 			StorageIDs: []uuid.ID{testID(150 + int(id)*2 + rapid.IntRange(0, 1).Draw(t, "disk"))},
-			KafkaHost:  "localhost", KafkaPort: 9092, Rack: rapid.SampledFrom([]string{"", "r"}).Draw(t, "rack"),
+			KafkaHost:  "localhost", KafkaPort: 9092, PeerAddress: "localhost:9093", Rack: rapid.SampledFrom([]string{"", "r"}).Draw(t, "rack"),
 			Suspect: rapid.IntRange(0, 9).Draw(t, "suspect") == 0,
+			SuspectPartitions: nilIfEmpty(rapid.SliceOfN(rapid.Custom(func(t *rapid.T) TopicPartition {
+				return TopicPartition{drawTopicID(t), drawPartition(t)}
+			}), 0, 2).Draw(t, "suspects")),
 		}
 	},
 	kindActivateBroker: func(t *rapid.T, im *Image) Command {
@@ -118,24 +125,40 @@ var commandGenerators = map[kind]func(t *rapid.T, im *Image) Command{
 	kindElectLeader: func(t *rapid.T, _ *Image) Command {
 		return &ElectLeader{drawTopicID(t), drawPartition(t), rapid.Bool().Draw(t, "unclean")}
 	},
-	kindPutGroup: func(t *rapid.T, _ *Image) Command {
-		return &PutGroup{Group: drawGroup(t)}
+	kindPutGroup: func(t *rapid.T, im *Image) Command {
+		g := drawGroup(t)
+		return &PutGroup{drawCoordEpoch(t, im, GroupKey{g.Tenant, g.ID}), g}
 	},
-	kindDeleteGroup: func(t *rapid.T, _ *Image) Command {
-		return &DeleteGroup{drawCoordEpoch(t), drawFrom(t, worldTenants), drawFrom(t, worldGroups), rapid.Bool().Draw(t, "ifNoOffsets")}
+	kindDeleteGroup: func(t *rapid.T, im *Image) Command {
+		g := drawGroupKey(t)
+		return &DeleteGroup{drawCoordEpoch(t, im, g), g.Tenant, g.ID, rapid.Bool().Draw(t, "ifNoOffsets")}
 	},
-	kindCommitOffsets: func(t *rapid.T, _ *Image) Command {
+	kindCommitOffsets: func(t *rapid.T, im *Image) Command {
+		g := drawGroupKey(t)
 		return &CommitOffsets{
-			drawCoordEpoch(t), drawFrom(t, worldTenants), drawFrom(t, worldGroups), drawFrom(t, worldMembers),
+			drawCoordEpoch(t, im, g), g.Tenant, g.ID, drawFrom(t, worldMembers),
 			int32(rapid.IntRange(-1, 3).Draw(t, "generation")),
 			rapid.SliceOfN(rapid.Custom(drawOffset), 0, 4).Draw(t, "offsets"),
 		}
 	},
-	kindDeleteOffsets: func(t *rapid.T, _ *Image) Command {
+	kindDeleteOffsets: func(t *rapid.T, im *Image) Command {
 		keys := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) OffsetKey {
 			return OffsetKey{drawTopicID(t), drawPartition(t), rapid.Int64Range(0, 100).Draw(t, "at")}
 		}), 0, 4).Draw(t, "keys")
-		return &DeleteOffsets{drawCoordEpoch(t), drawFrom(t, worldTenants), drawFrom(t, worldGroups), rapid.Bool().Draw(t, "ifEmpty"), keys}
+		g := drawGroupKey(t)
+		return &DeleteOffsets{drawCoordEpoch(t, im, g), g.Tenant, g.ID, rapid.Bool().Draw(t, "ifEmpty"), keys}
+	},
+	kindBeginShutdown: func(t *rapid.T, im *Image) Command {
+		id, epoch := drawBroker(t, im)
+		return &BeginShutdown{id, epoch}
+	},
+	kindMoveShard: func(t *rapid.T, im *Image) Command {
+		shard := drawFrom(t, []int32{-1, 0, 1, ShardOf("", "g"), GroupShards})
+		x := &MoveShard{Shard: shard, To: drawFrom(t, worldBrokers)}
+		if shard >= 0 && shard < GroupShards {
+			x.Epoch = im.Shard(shard).Epoch - int32(rapid.IntRange(0, 9).Draw(t, "stale")/9)
+		}
+		return x
 	},
 }
 
@@ -147,8 +170,12 @@ func drawPartition(t *rapid.T) int32 {
 	return int32(rapid.SampledFrom([]int{0, 1, 2, 3, -1}).Draw(t, "partition"))
 }
 
-func drawCoordEpoch(t *rapid.T) int32 {
-	return int32(max(rapid.IntRange(-12, 1).Draw(t, "coordEpoch"), 0))
+func drawGroupKey(t *rapid.T) GroupKey {
+	return GroupKey{drawFrom(t, worldTenants), drawFrom(t, worldGroups)}
+}
+
+func drawCoordEpoch(t *rapid.T, im *Image, g GroupKey) int32 {
+	return im.Shard(ShardOf(g.Tenant, g.ID)).Epoch + int32(max(rapid.IntRange(-12, 1).Draw(t, "coordEpoch"), 0))
 }
 
 func drawBroker(t *rapid.T, im *Image) (id int32, epoch int64) {
@@ -258,6 +285,9 @@ func describe(im *Image) string {
 		im.FeatureLevel(), im.NextProducerID(), im.Audit().Index, im.Audit().Hash)
 	for x := range im.Brokers() {
 		line("broker %+v", *x)
+	}
+	for i := range int32(GroupShards) {
+		line("shard %d %+v", i, im.Shard(i))
 	}
 	for x := range im.AllTopics() {
 		line("topic %s %q/%q %v %+v", x.ID, x.Tenant, x.Name, x.Config, x.Partitions) // fmt sorts maps

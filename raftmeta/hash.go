@@ -37,9 +37,12 @@ func (s *stateSum) subtract(object []byte) {
 	}
 }
 
+// stateBytes has room for what appendState appends, and for an index and a hash in front.
+const stateBytes = 128 + 8*GroupShards
+
 // Hash is the fingerprint of the image, its index included.
 func (im *Image) Hash() Hash {
-	buf := make([]byte, 0, 128)
+	buf := make([]byte, 0, stateBytes)
 	buf = binary.LittleEndian.AppendUint64(buf, im.index)
 	buf = append(buf, im.audit.Hash[:]...)
 	return sha256.Sum256(im.appendState(buf))
@@ -55,7 +58,12 @@ func (im *Image) appendState(dst []byte) []byte {
 	}
 	dst = append(dst, im.clusterID[:]...)
 	dst = binary.LittleEndian.AppendUint16(dst, im.featureLevel)
-	return binary.LittleEndian.AppendUint64(dst, uint64(im.nextProducerID))
+	dst = binary.LittleEndian.AppendUint64(dst, uint64(im.nextProducerID))
+	for _, s := range im.shards {
+		dst = binary.LittleEndian.AppendUint32(dst, uint32(s.Owner))
+		dst = binary.LittleEndian.AppendUint32(dst, uint32(s.Epoch))
+	}
+	return dst
 }
 
 // advanceAudit is called before the entry at index is applied. If the log crossed a multiple of
@@ -65,7 +73,7 @@ func (im *Image) advanceAudit(index uint64) {
 	if boundary <= im.audit.Index {
 		return
 	}
-	buf := append(make([]byte, 0, 128), im.audit.Hash[:]...)
+	buf := append(make([]byte, 0, stateBytes), im.audit.Hash[:]...)
 	buf = binary.LittleEndian.AppendUint64(buf, boundary)
 	im.audit = Audit{Index: boundary, Hash: sha256.Sum256(im.appendState(buf))}
 }

@@ -17,6 +17,7 @@ type Image struct {
 	clusterID      uuid.ID
 	featureLevel   uint16
 	nextProducerID int64
+	shards         [GroupShards]Shard
 	audit          Audit
 	sum            stateSum // of every object below; kept up to date with each change
 
@@ -36,6 +37,7 @@ type Image struct {
 // newImage returns the state before the first entry of the log.
 func newImage() *Image {
 	return &Image{
+		shards:       noShards(),
 		topics:       iradix.New[*Topic](),
 		topicIDs:     iradix.New[*Topic](),
 		normalised:   iradix.New[*Topic](),
@@ -108,6 +110,9 @@ func (im *Image) Broker(id int32) (*Broker, bool) {
 
 // Brokers iterates over the registered brokers by id.
 func (im *Image) Brokers() iter.Seq[*Broker] { return values(im.brokers.Root(), nil) }
+
+// Shard tells who coordinates the groups of shard i, a ShardOf.
+func (im *Image) Shard(i int32) Shard { return im.shards[i] }
 
 // Config is the dynamic config of a resource, nil if it has none.
 func (im *Image) Config(t ResourceType, name string) map[string]string {

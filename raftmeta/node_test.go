@@ -90,7 +90,7 @@ func settleWith(ctx context.Context, n *Node) (*Topic, error) {
 }
 
 func commitOf(group string, topic uuid.ID, offset int64) *CommitOffsets {
-	return &CommitOffsets{Group: group, Generation: -1, Offsets: []CommittedOffset{
+	return &CommitOffsets{CoordEpoch: firstOwner, Group: group, Generation: -1, Offsets: []CommittedOffset{
 		{TopicID: topic, Offset: offset, LeaderEpoch: -1, CommittedAt: 1},
 	}}
 }

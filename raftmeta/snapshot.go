@@ -35,6 +35,7 @@ type snapshotHeader struct {
 	clusterID    uuid.ID
 	featureLevel uint16
 	producerID   int64
+	shards       [GroupShards]Shard
 	audit        Audit
 	sum          stateSum
 }
@@ -47,6 +48,9 @@ func (h *snapshotHeader) fields(c *coder) {
 	c.int32(&level)
 	h.featureLevel = uint16(level)
 	c.int64(&h.producerID)
+	for i := range h.shards {
+		shardFields(c, &h.shards[i])
+	}
 	c.uint64(&h.audit.Index)
 	c.fixed(h.audit.Hash[:])
 	for i := range h.sum {
@@ -98,7 +102,7 @@ func writeSnapshot(w io.Writer, im *Image) error {
 	s := &snapshotWriter{w: bufio.NewWriterSize(w, 256<<10)}
 	s.write(append([]byte(snapshotMagic), snapshotVersion))
 	header := snapshotHeader{
-		im.index, im.term, im.clusterID, im.featureLevel, im.nextProducerID, im.audit, im.sum,
+		im.index, im.term, im.clusterID, im.featureLevel, im.nextProducerID, im.shards, im.audit, im.sum,
 	}
 	s.record(recordHeader, header.fields)
 	for b := range im.Brokers() {
@@ -250,7 +254,7 @@ func (h *snapshotHeader) finish(e *edit) (*Image, error) {
 	}
 	e.base.index, e.base.term = h.index, h.term
 	e.base.clusterID, e.base.featureLevel = h.clusterID, h.featureLevel
-	e.base.nextProducerID, e.base.audit = h.producerID, h.audit
+	e.base.nextProducerID, e.base.shards, e.base.audit = h.producerID, h.shards, h.audit
 	return e.done(), nil
 }
 

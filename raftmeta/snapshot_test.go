@@ -49,7 +49,7 @@ func exampleImage(t fatalfer) *Image {
 		&CreateTopic{ID: testID(3), Name: "gone", Assignments: [][]int32{{1, 2}}},
 		&DeleteTopic{testID(3)},
 		&AllocateProducerIDs{1, 1, 1000},
-		&PutGroup{Group: exampleGroup()},
+		&PutGroup{firstOwner, exampleGroup()},
 		commitOf("simple", testID(1), 7),
 	} {
 		next, _, err := Apply(im, im.Index()+500, 3, cmd)
@@ -118,6 +118,8 @@ func TestHashSeesEveryField(t *testing.T) {
 		"level":        func(e *edit) { e.base.featureLevel++ },
 		"producer ids": func(e *edit) { e.takeProducerIDs(1) },
 		"index":        func(e *edit) { e.base.index++ },
+		"shard owner":  func(e *edit) { e.base.shards[7].Owner++ },
+		"shard epoch":  func(e *edit) { e.base.shards[7].Epoch++ },
 		"audit":        func(e *edit) { e.base.audit.Hash[0]++ },
 		"offset":       func(e *edit) { e.putOffset("", "simple", CommittedOffset{TopicID: testID(1), Offset: 8}) },
 		"other offset": func(e *edit) { e.putOffset("", "simple", CommittedOffset{TopicID: testID(1), Partition: 1}) },

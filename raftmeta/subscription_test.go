@@ -67,9 +67,9 @@ func TestSubscriptionAddsUpChanges(t *testing.T) {
 		t.Errorf("first: %+v, want all", got)
 	}
 	f.apply(&CreateTopic{ID: testID(9), Name: "new", Assignments: [][]int32{{1}}}, &DeleteTopic{testID(2)})
-	f.apply(&PutGroup{Group: Group{ID: "g", Generation: 2}}, &PutGroup{Group: Group{Tenant: "acme", ID: "a"}})
+	f.apply(&PutGroup{CoordEpoch: firstOwner, Group: Group{ID: "g", Generation: 2}}, &PutGroup{CoordEpoch: firstOwner, Group: Group{Tenant: "acme", ID: "a"}})
 	f.apply(&SetConfig{GroupResource, "g", ConfigChange{Ops: []ConfigOp{{Key: "x"}}}}, &FenceBroker{3, 5})
-	f.apply(&CommitOffsets{Group: "g", Generation: -1}) // rejected or not, offsets are no news
+	f.apply(&CommitOffsets{CoordEpoch: firstOwner, Group: "g", Generation: -1}) // rejected or not, offsets are no news
 	want := Changes{
 		Brokers: true,
 		Topics:  []uuid.ID{testID(1), testID(2), testID(9)},
@@ -151,15 +151,15 @@ func TestTooManyNamesMeanAll(t *testing.T) {
 	defer s.Close()
 	f.wait(s)
 	for i := range maxDirty {
-		f.apply(&PutGroup{Group: Group{ID: fmt.Sprint(i)}})
+		f.apply(&PutGroup{CoordEpoch: firstOwner, Group: Group{ID: fmt.Sprint(i)}})
 	}
 	if got := f.wait(s); got.All || len(got.Groups) != maxDirty {
 		t.Errorf("all %v, %d groups", got.All, len(got.Groups))
 	}
 	for i := range maxDirty + 1 {
-		f.apply(&PutGroup{Group: Group{ID: fmt.Sprint(i)}})
+		f.apply(&PutGroup{CoordEpoch: firstOwner, Group: Group{ID: fmt.Sprint(i)}})
 	}
-	f.apply(&PutGroup{Group: Group{ID: "more"}})
+	f.apply(&PutGroup{CoordEpoch: firstOwner, Group: Group{ID: "more"}})
 	if diff := cmp.Diff(Changes{All: true}, f.wait(s)); diff != "" {
 		t.Error(diff)
 	}

@@ -276,7 +276,9 @@ func checkPartition(t *rapid.T, im *Image, topic *Topic, p *Partition) {
 		}
 	}
 	for _, id := range p.ISR {
-		if b, ok := im.Broker(id); !ok || b.State != Active { // I14
+		b, ok := im.Broker(id)
+		last := ok && b.State == ShuttingDown && p.Leader == id && len(p.ISR) == 1 // 5.6
+		if !ok || b.State != Active && !last {                                     // I14
 			t.Fatalf("broker %d is in sync but not active: %+v", id, p)
 		}
 	}
@@ -291,6 +293,29 @@ func checkPartition(t *rapid.T, im *Image, topic *Topic, p *Partition) {
 			if b, ok := im.Broker(id); ok && b.State == Active {
 				t.Fatalf("no leader although %d could be: %+v", id, p) // I27
 			}
+		}
+	}
+}
+
+func checkShards(t *rapid.T, im *Image) {
+	anyActive := false
+	for b := range im.Brokers() {
+		anyActive = anyActive || b.State == Active
+	}
+	for i := range int32(GroupShards) {
+		s := im.Shard(i)
+		if owner, ok := im.Broker(s.Owner); s.Owner != NoLeader && (!ok || owner.State != Active) || s.Owner == NoLeader && anyActive {
+			t.Fatalf("shard %d: %+v, owner %+v", i, s, owner)
+		}
+	}
+}
+
+// checkShardEpochs compares the shards before and after one command (I22).
+func checkShardEpochs(t *rapid.T, before, after *Image) {
+	for i := range int32(GroupShards) {
+		a, b := before.Shard(i), after.Shard(i)
+		if a.Owner != b.Owner && b.Epoch != a.Epoch+1 || a.Owner == b.Owner && b.Epoch != a.Epoch {
+			t.Fatalf("shard epoch does not count owners: %+v, then %+v", a, b)
 		}
 	}
 }
@@ -335,13 +360,15 @@ func TestTableAgreesWithTwin(t *testing.T) {
 				model.follow(cmd, result, next)
 			case !errors.As(err, &rejection):
 				t.Fatalf("%T: error %v is no rejection", cmd, err)
-			case next.sum != im.sum || next.NextProducerID() != im.NextProducerID() || next.ClusterID() != im.ClusterID():
+			case next.sum != im.sum || next.shards != im.shards || next.NextProducerID() != im.NextProducerID() || next.ClusterID() != im.ClusterID():
 				t.Fatalf("%T was rejected (%v) and changed something", cmd, err)
 			}
 			checkEpochs(t, im, next)
+			checkShardEpochs(t, im, next)
 			return next
 		})
 		model.compare(t, im)
 		checkImage(t, im)
+		checkShards(t, im)
 	})
 }

@@ -46,8 +46,10 @@ type Broker struct {
 	StorageIDs  []uuid.ID
 	KafkaHost   string // advertised to clients
 	KafkaPort   int32
+	PeerAddress string // host:port by which other brokers reach it
 	Rack        string
 	State       BrokerState
+	Draining    bool // gets no leaders and no coordinator shards that another broker can take
 }
 
 // BrokerState says whether a broker may lead and be in sync.
@@ -57,7 +59,7 @@ type BrokerState uint8
 const (
 	Fenced BrokerState = iota
 	Active
-	ShuttingDown
+	ShuttingDown // leads what nobody else can, and enters no ISR
 )
 
 // ResourceType tells what a dynamic config belongs to, numbered as on the wire.
