@@ -233,7 +233,7 @@ func (f *Fetcher) settle(ctx context.Context, wants []Want, got []Got) {
 func (r *Replica) waitDurable(w Waker) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !r.following || r.log.Failed() != nil || r.log.DurableOffset() >= r.log.EndOffset() {
+	if !r.core.Following() || r.log.Failed() != nil || r.log.DurableOffset() >= r.log.EndOffset() {
 		return false
 	}
 	r.tails[w] = struct{}{}

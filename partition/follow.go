@@ -1,7 +1,6 @@
 package partition
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/chronik-stream/chronik/internal/mutant"
@@ -10,31 +9,21 @@ import (
 	"github.com/chronik-stream/chronik/wire/record"
 )
 
-// ErrNotFollower means that the replica does not follow in the epoch of the call any more; nothing was done.
-var ErrNotFollower = errors.New("the replica does not follow in this epoch")
-
-// ErrWouldLoseCommitted means that the leader's history contradicts records which this replica knows to
-// be committed, and that no unclean election explains it (replication.md 10.5). Nothing was truncated.
-var ErrWouldLoseCommitted = errors.New("the leader lacks records that are committed here")
+// Errors of following; nothing was done.
+var (
+	ErrNotFollower        = core.ErrNotFollower
+	ErrWouldLoseCommitted = core.ErrWouldLoseCommitted
+)
 
 // FetchPosition is what a follower asks its leader for next.
-type FetchPosition struct {
-	Epoch     int32 // of the leadership that it follows
-	From      int64 // its log end
-	LastEpoch int32 // of its last record, AnyEpoch without one
-	Start     int64
-}
+type FetchPosition = core.FetchPosition
 
 // FetchPosition tells where to go on; ok is false while the replica does not follow, or while something
 // that it appended is not durable as the flush mode demands: a fetch reports what is safe here.
 func (r *Replica) FetchPosition() (p FetchPosition, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	end := r.log.EndOffset()
-	if !r.following || r.log.DurableOffset() < end {
-		return FetchPosition{}, false
-	}
-	return FetchPosition{Epoch: r.epoch, From: end, LastEpoch: r.log.LatestEpoch(), Start: r.log.StartOffset()}, true
+	return r.core.FetchPosition()
 }
 
 // Answer is what a leader sent for one partition.
@@ -69,43 +58,28 @@ func (r *Replica) Replicate(a Answer) error {
 	return r.followStart(a.Start)
 }
 
-// checkAnswer finds out whether the fetch that a answers is still the one that matters (KAFKA-13207). The
-// role cannot change until the caller lets it go.
+// checkAnswer finds out whether the fetch that a answers is still the one that matters. The role cannot
+// change until the caller lets it go.
 func (r *Replica) checkAnswer(a *Answer) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !r.following || r.epoch != a.Epoch || r.log.EndOffset() != a.From {
-		return ErrNotFollower
-	}
-	return nil
+	return r.core.CheckAnswer(a.Epoch, a.From)
 }
 
 func (r *Replica) truncate(diverging core.EpochEnd) error {
 	r.mu.Lock()
-	hw := r.hw
+	to, err := r.core.Truncation(diverging)
 	r.mu.Unlock()
-	to := max(core.TruncateTo(r.log.EpochEnd, diverging, hw), r.log.StartOffset())
-	if to < hw && !r.mayLose() {
-		return fmt.Errorf("%w: high watermark %d, the leader's epoch %d ends at %d", ErrWouldLoseCommitted, hw, diverging.Epoch, diverging.End)
-	}
-	if mutant.On(mutant.NoTruncation) {
-		return nil
+	if err != nil {
+		return err
 	}
 	if err := r.log.TruncateTo(to); err != nil {
 		return err
 	}
 	r.mu.Lock()
-	r.hw = min(r.hw, r.log.EndOffset())
+	r.core.Truncated()
 	r.mu.Unlock()
 	return nil
-}
-
-// mayLose tells whether an unclean election, which the metadata has recorded, has put aside what this
-// log holds.
-func (r *Replica) mayLose() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.uncleanEpoch > r.log.LatestEpoch()
 }
 
 // appendReplicated verifies and appends. A batch that fails its CRC is not stored: it is fetched again.
@@ -114,7 +88,7 @@ func (r *Replica) appendReplicated(batches []byte) error {
 		return nil
 	}
 	r.mu.Lock()
-	epoch := r.epoch
+	epoch := r.core.Epoch()
 	r.mu.Unlock()
 	for rest := batches; len(rest) > 0; {
 		b, after, err := record.Next(rest)
@@ -136,11 +110,9 @@ func (r *Replica) appendReplicated(batches []byte) error {
 // followHW takes over what the leader knows to be committed, as far as it is here (replication.md 8.4).
 func (r *Replica) followHW(leader int64) {
 	r.mu.Lock()
-	hw := core.FollowerHW(leader, r.log.EndOffset())
 	var woken []Waker
-	if hw > r.hw {
-		r.hw = hw
-		r.log.SetHighWatermark(hw)
+	if r.core.FollowHW(leader) {
+		r.log.SetHighWatermark(r.core.HighWatermark())
 		woken = r.wakers.take()
 	}
 	r.mu.Unlock()
@@ -168,7 +140,7 @@ func (r *Replica) Restart(a Answer) error {
 		return err
 	}
 	r.mu.Lock()
-	r.hw = a.Start
+	r.core.Restarted(a.Start)
 	r.mu.Unlock()
 	return nil
 }

@@ -12,18 +12,19 @@ import (
 func (r *Replica) ProposeISR(now time.Time, lag time.Duration, broker core.Broker) (core.Change, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.leader == nil {
+	leader := r.core.Leader()
+	if leader == nil {
 		return core.Change{}, false
 	}
-	return r.leader.Propose(r.log.EndOffset(), now, lag, broker)
+	return leader.Propose(r.log.EndOffset(), now, lag, broker)
 }
 
 // ISRSettled reports that the proposal of leaderEpoch is decided, for or against, and that the partition
 // was at partitionEpoch then.
 func (r *Replica) ISRSettled(leaderEpoch, partitionEpoch int32) {
 	r.mu.Lock()
-	if r.leader != nil && r.leader.Epoch() == leaderEpoch {
-		r.leader.Refused(partitionEpoch)
+	if leader := r.core.Leader(); leader != nil && leader.Epoch() == leaderEpoch {
+		leader.Refused(partitionEpoch)
 	}
 	r.mu.Unlock()
 	r.logMoved() // fewer may count now
@@ -33,10 +34,11 @@ func (r *Replica) ISRSettled(leaderEpoch, partitionEpoch int32) {
 func (r *Replica) Leading() (view core.View, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.leader == nil {
+	leader := r.core.Leader()
+	if leader == nil {
 		return core.View{}, false
 	}
-	return r.leader.View(), true
+	return leader.View(), true
 }
 
 // FollowerLag is by how many offsets a follower is behind, -1 if it has not fetched in this epoch. ok is
@@ -44,10 +46,11 @@ func (r *Replica) Leading() (view core.View, ok bool) {
 func (r *Replica) FollowerLag(id int32) (lag int64, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.leader == nil {
+	leader := r.core.Leader()
+	if leader == nil {
 		return 0, false
 	}
-	end, known := r.leader.FollowerEnd(id)
+	end, known := leader.FollowerEnd(id)
 	if !known {
 		return -1, true
 	}
@@ -79,25 +82,19 @@ func (r *Replica) ReadForFollower(q FollowerRead) (ReadResult, error) {
 
 func (r *Replica) acceptFetch(q *FollowerRead) (ReadResult, error) {
 	r.mu.Lock()
-	if err := r.checkFetchLocked(q); err != nil {
-		r.mu.Unlock()
-		return ReadResult{}, err
-	}
-	result := ReadResult{Offsets: r.offsetsLocked()}
-	diverging, err := r.divergenceLocked(q.LastFetchedEpoch, q.From)
+	diverging, err := r.core.AcceptFetch(&core.Fetch{
+		Replica: q.Replica, BrokerEpoch: q.BrokerEpoch, From: q.From,
+		CurrentEpoch: q.CurrentEpoch, LastFetchedEpoch: q.LastFetchedEpoch, Now: q.Now,
+	})
 	if diverging != nil || err != nil {
+		result := ReadResult{Offsets: r.offsetsLocked(), Diverging: diverging}
 		r.mu.Unlock()
-		result.Diverging = diverging
-		return result, err
-	}
-	if err := r.leader.Fetched(q.Replica, q.BrokerEpoch, q.From, result.Offsets.End, q.Now); err != nil {
-		r.mu.Unlock()
-		return ReadResult{}, err
+		return result, outOfRange(err)
 	}
 	woken := r.advanceLocked()
-	acked := r.takeAckedLocked()
-	joins := r.leader.MayJoin(q.Replica)
-	result.Offsets = r.offsetsLocked()
+	acked := r.core.TakeAcked()
+	joins := r.core.Leader().MayJoin(q.Replica)
+	result := ReadResult{Offsets: r.offsetsLocked()}
 	r.mu.Unlock()
 	for _, e := range acked {
 		e.waiter.Acked(e.appended, nil)
@@ -107,17 +104,4 @@ func (r *Replica) acceptFetch(q *FollowerRead) (ReadResult, error) {
 		r.isrDue()
 	}
 	return result, nil
-}
-
-// checkFetchLocked demands the very epoch of this leader: a follower always knows one.
-func (r *Replica) checkFetchLocked(q *FollowerRead) error {
-	switch {
-	case q.CurrentEpoch < r.epoch:
-		return ErrFencedEpoch
-	case q.CurrentEpoch > r.epoch:
-		return ErrUnknownEpoch
-	case r.leader == nil:
-		return ErrNotLeader
-	}
-	return nil
 }

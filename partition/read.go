@@ -1,6 +1,7 @@
 package partition
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/chronik-stream/chronik/partition/core"
@@ -45,42 +46,23 @@ func (r *Replica) Read(req ReadRequest) (ReadResult, error) {
 	return result, err
 }
 
-// prepareRead judges a request at one moment: a log that is truncated between two looks would send a
-// reader away that is right.
+// prepareRead judges a request at one moment. The offsets go with every answer but those about epochs.
 func (r *Replica) prepareRead(req *ReadRequest) (ReadResult, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if err := r.checkEpochLocked(req.CurrentEpoch); err != nil {
+	diverging, err := r.core.MayRead(&core.Read{
+		From: req.From, CurrentEpoch: req.CurrentEpoch, LastFetchedEpoch: req.LastFetchedEpoch, FromFollower: req.FromFollower,
+	})
+	if err != nil && !errors.Is(err, core.ErrOffsetOutOfRange) {
 		return ReadResult{}, err
 	}
-	if r.leader == nil && !(req.FromFollower && r.following) {
-		return ReadResult{}, ErrNotLeader
-	}
-	result := ReadResult{Offsets: r.offsetsLocked()}
-	var err error
-	if result.Diverging, err = r.divergenceLocked(req.LastFetchedEpoch, req.From); result.Diverging != nil || err != nil {
-		return result, err
-	}
-	switch start, end := result.Offsets.Start, result.Offsets.End; {
-	case req.From >= start && req.From <= end:
-		return result, nil
-	case r.leader == nil && req.From > end:
-		return result, nil // a follower that is behind; the leader would know (KIP-392)
-	default:
-		return result, fmt.Errorf("%w: %d is not in [%d, %d]", log.ErrOffsetOutOfRange, req.From, start, end)
-	}
+	return ReadResult{Offsets: r.offsetsLocked(), Diverging: diverging}, outOfRange(err)
 }
 
-// divergenceLocked compares a reader's last epoch with the history of this log.
-func (r *Replica) divergenceLocked(lastEpoch int32, from int64) (*core.EpochEnd, error) {
-	if lastEpoch == AnyEpoch {
-		return nil, nil
+// outOfRange turns core's error into the log's own, which readers know.
+func outOfRange(err error) error {
+	if errors.Is(err, core.ErrOffsetOutOfRange) {
+		return fmt.Errorf("%w: %w", log.ErrOffsetOutOfRange, err)
 	}
-	if epoch, _ := r.log.EpochEnd(lastEpoch); epoch < 0 {
-		return nil, fmt.Errorf("%w: no history of leader epoch %d", log.ErrOffsetOutOfRange, lastEpoch)
-	}
-	if end, diverges := core.Diverges(r.log.EpochEnd, lastEpoch, from); diverges {
-		return &end, nil
-	}
-	return nil, nil
+	return err
 }

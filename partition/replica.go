@@ -6,17 +6,16 @@ import (
 	"sync"
 	"time"
 
-	"github.com/chronik-stream/chronik/internal/invariant"
 	"github.com/chronik-stream/chronik/partition/core"
 	"github.com/chronik-stream/chronik/partition/log"
 )
 
-// Errors that callers branch on.
+// Errors that callers branch on, beside those of package log. The protocol's own are core's.
 var (
-	ErrNotLeader         = errors.New("not the leader of this partition")
-	ErrFencedEpoch       = errors.New("leader epoch is older than the partition's")
-	ErrUnknownEpoch      = errors.New("leader epoch is newer than this broker knows")
-	ErrNotEnoughReplicas = errors.New("fewer replicas in sync than min.insync.replicas")
+	ErrNotLeader         = core.ErrNotLeader
+	ErrFencedEpoch       = core.ErrFencedEpoch
+	ErrUnknownEpoch      = core.ErrUnknownEpoch
+	ErrNotEnoughReplicas = core.ErrNotEnoughReplicas
 	ErrClosed            = errors.New("the replica is closed")
 	// ErrStorage is indeterminate after an append: the batch may be in the log or not.
 	ErrStorage = errors.New("the log directory has failed")
@@ -48,7 +47,7 @@ const (
 )
 
 // AnyEpoch is the current leader epoch of a client that does not know it.
-const AnyEpoch int32 = -1
+const AnyEpoch = core.AnyEpoch
 
 // Replica is one replica of one partition. Its methods may be called from any goroutine.
 //
@@ -61,20 +60,17 @@ type Replica struct {
 	// old leader can then never arrive in the log of a new one. It comes before mu.
 	role sync.Mutex
 
-	mu        sync.Mutex   // guards the fields below; never held across I/O other than the append itself
-	leader    *core.Leader // nil unless this replica leads
-	following bool
-	closed    bool
-	epoch     int32 // the newest leader epoch heard of
-	// uncleanEpoch is the leader epoch of the newest unclean election, -1 if there was none: what a log
-	// holds of earlier epochs may have been put aside by it (replication.md 10.5).
-	uncleanEpoch int32
-	hw           int64
-	durable      ackQueue // waits for the leader's own copy
-	committed    ackQueue // waits for hw
-	wakers       wakers   // wait for hw
-	tails        wakers   // wait for the log end: followers
-	isrDue       func()   // see OnISR
+	mu     sync.Mutex              // guards the fields below; never held across I/O other than the append itself
+	core   *core.Replica[ackEntry] // the protocol: role, epoch, high watermark, who waits for an ack
+	wakers wakers                  // wait for the high watermark
+	tails  wakers                  // wait for the log end: followers
+	isrDue func()                  // see OnISR
+}
+
+// ackEntry is who waits for an acknowledgement, and of what.
+type ackEntry struct {
+	appended log.Appended
+	waiter   AckWaiter
 }
 
 // Offsets are a replica's positions at one moment.
@@ -89,7 +85,8 @@ type Offsets struct {
 // New wraps an open log. The replica neither leads nor follows; it owns the log's listener from here on,
 // the caller keeps owning the log.
 func New(l *log.Log) *Replica {
-	r := &Replica{log: l, hw: l.HighWatermark(), wakers: wakers{}, tails: wakers{}, isrDue: func() {}}
+	r := &Replica{log: l, core: core.NewReplica[ackEntry](l), wakers: wakers{}, tails: wakers{}, isrDue: func() {}}
+	r.core.StartAt(l.HighWatermark())
 	l.SetListener(r.logMoved)
 	return r
 }
@@ -115,8 +112,7 @@ func (r *Replica) Lead(self int32, view core.View, now time.Time) error {
 		return fmt.Errorf("start leader epoch %d: %w", view.LeaderEpoch, err)
 	}
 	r.mu.Lock()
-	r.epoch = view.LeaderEpoch
-	r.leader = core.Lead(self, view, r.log.EndOffset(), r.hw, now)
+	r.core.Lead(self, view, now)
 	r.mu.Unlock()
 	r.logMoved() // alone in the ISR, the leader's own durable end is the high watermark
 	if view.Recovering {
@@ -128,18 +124,12 @@ func (r *Replica) Lead(self int32, view core.View, now time.Time) error {
 // adopt takes over what a view says about the epoch that this replica leads in already.
 func (r *Replica) adopt(view core.View, now time.Time) (known bool, _ error) {
 	r.mu.Lock()
-	switch {
-	case view.LeaderEpoch < r.epoch:
-		defer r.mu.Unlock()
-		return false, fmt.Errorf("%w: told to lead in %d after %d", ErrFencedEpoch, view.LeaderEpoch, r.epoch)
-	case r.leader == nil || r.epoch != view.LeaderEpoch:
-		r.mu.Unlock()
-		return false, nil
-	}
-	r.leader.Adopt(view, now)
+	known, err := r.core.Adopt(view, now)
 	r.mu.Unlock()
-	r.logMoved() // a smaller ISR may have committed more
-	return true, nil
+	if known {
+		r.logMoved() // a smaller ISR may have committed more
+	}
+	return known, err
 }
 
 // startEpoch writes the epoch down. Without followers there is nobody who could learn of it before the
@@ -158,15 +148,15 @@ func (r *Replica) Follow(epoch, unclean int32) (news bool) {
 	r.role.Lock()
 	defer r.role.Unlock()
 	r.mu.Lock()
-	known := r.following && r.epoch == epoch || epoch < r.epoch || r.closed
+	news = r.core.IsNews(epoch)
 	r.mu.Unlock()
-	if known {
+	if !news {
 		return false
 	}
 	r.settle(ErrNotLeader, false)
 	r.log.ForgetEmptyEpochs()
 	r.mu.Lock()
-	r.following, r.epoch, r.uncleanEpoch = true, epoch, unclean
+	r.core.Follow(epoch, unclean)
 	r.mu.Unlock()
 	return true
 }
@@ -178,7 +168,7 @@ func (r *Replica) Resign(epoch int32) {
 	defer r.role.Unlock()
 	r.settle(ErrNotLeader, false)
 	r.mu.Lock()
-	r.epoch = max(r.epoch, epoch)
+	r.core.Resign(epoch)
 	r.mu.Unlock()
 }
 
@@ -191,9 +181,7 @@ func (r *Replica) Close() {
 
 func (r *Replica) settle(reason error, closing bool) {
 	r.mu.Lock()
-	r.leader, r.following = nil, false
-	r.closed = r.closed || closing
-	waiters := append(r.durable.takeAll(), r.committed.takeAll()...)
+	waiters := r.core.StepDown(closing)
 	woken := append(r.wakers.take(), r.tails.take()...)
 	r.mu.Unlock()
 	for _, e := range waiters {
@@ -208,40 +196,23 @@ func (r *Replica) settle(reason error, closing bool) {
 // remembered batch is not written again, and is acknowledged like the original (replication.md 16).
 func (r *Replica) Append(batch []byte, acks Acks, waiter AckWaiter) (log.Appended, error) {
 	r.mu.Lock()
-	if r.leader == nil {
+	if err := r.core.MayAppend(acks == AcksAll); err != nil {
 		r.mu.Unlock()
-		return log.Appended{}, ErrNotLeader
+		return log.Appended{}, err
 	}
-	if acks == AcksAll && r.leader.RefusesAppend() {
-		r.mu.Unlock()
-		return log.Appended{}, ErrNotEnoughReplicas
-	}
-	appended, err := r.log.Append(batch, log.AppendOptions{LeaderEpoch: r.epoch})
+	appended, err := r.log.Append(batch, log.AppendOptions{LeaderEpoch: r.core.Epoch()})
 	if err != nil {
 		r.mu.Unlock()
 		return log.Appended{}, err
 	}
 	woken := append(r.advanceLocked(), r.tails.take()...)
-	acked := acks != AcksNone && !r.queueLocked(acks, ackEntry{appended, waiter})
+	acked := acks != AcksNone && !r.core.Wait(acks == AcksAll, appended.Next, ackEntry{appended, waiter})
 	r.mu.Unlock()
 	wake(woken)
 	if acked {
 		waiter.Acked(appended, nil)
 	}
 	return appended, nil
-}
-
-// queueLocked makes e wait for what acks asks for. It reports false if that is so already.
-func (r *Replica) queueLocked(acks Acks, e ackEntry) bool {
-	queue, reached := &r.committed, r.hw
-	if acks == AcksLeader {
-		queue, reached = &r.durable, r.log.DurableOffset()
-	}
-	if reached >= e.appended.Next {
-		return false
-	}
-	queue.push(e)
-	return true
 }
 
 // logMoved is the log's listener: its durable end or its start rose, or it failed.
@@ -252,11 +223,11 @@ func (r *Replica) logMoved() {
 	var reason error
 	if err := r.log.Failed(); err != nil {
 		reason = fmt.Errorf("%w: %w", ErrStorage, err)
-		acked = append(r.durable.takeAll(), r.committed.takeAll()...)
+		acked = r.core.TakeWaiting()
 		woken = append(r.wakers.take(), r.tails.take()...)
 	} else {
-		acked = r.takeAckedLocked()
-		if r.following {
+		acked = r.core.TakeAcked()
+		if r.core.Following() {
 			woken = append(woken, r.tails.take()...) // the fetcher waits for what it appended to be durable
 		}
 	}
@@ -267,19 +238,13 @@ func (r *Replica) logMoved() {
 	wake(woken)
 }
 
-func (r *Replica) takeAckedLocked() []ackEntry {
-	return append(r.durable.takeUpTo(r.log.DurableOffset()), r.committed.takeUpTo(r.hw)...)
-}
-
 // advanceLocked raises the high watermark as far as the replicas that count allow. Whoever raises it must
-// wake those it returns, and answer takeAckedLocked, once the lock is released.
+// wake those it returns, and answer core's TakeAcked, once the lock is released.
 func (r *Replica) advanceLocked() (woken []Waker) {
-	if r.leader == nil || !r.leader.Advance(r.log.DurableOffset()) {
+	if !r.core.Advance() {
 		return nil
 	}
-	r.hw = r.leader.HighWatermark()
-	invariant.Check(r.hw <= r.log.EndOffset(), "hw %d is past the log end %d", r.hw, r.log.EndOffset())
-	r.log.SetHighWatermark(r.hw)
+	r.log.SetHighWatermark(r.core.HighWatermark())
 	return r.wakers.take()
 }
 
@@ -288,7 +253,7 @@ func (r *Replica) advanceLocked() (woken []Waker) {
 func (r *Replica) WakeAbove(hw int64, w Waker) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.leader == nil && !r.following || r.hw > hw {
+	if r.core.Leader() == nil && !r.core.Following() || r.core.HighWatermark() > hw {
 		return false
 	}
 	r.wakers[w] = struct{}{}
@@ -299,7 +264,7 @@ func (r *Replica) WakeAbove(hw int64, w Waker) bool {
 func (r *Replica) WakeAboveEnd(end int64, w Waker) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.leader == nil || r.log.EndOffset() > end {
+	if r.core.Leader() == nil || r.log.EndOffset() > end {
 		return false
 	}
 	r.tails[w] = struct{}{}
@@ -324,11 +289,11 @@ func (r *Replica) Offsets() Offsets {
 func (r *Replica) offsetsLocked() Offsets {
 	return Offsets{
 		Start:         r.log.StartOffset(),
-		HighWatermark: r.hw,
-		LastStable:    min(r.hw, r.log.FirstUnstableOffset()),
+		HighWatermark: r.core.HighWatermark(),
+		LastStable:    min(r.core.HighWatermark(), r.log.FirstUnstableOffset()),
 		End:           r.log.EndOffset(),
-		LeaderEpoch:   r.epoch,
-		Settled:       r.leader == nil || r.leader.Settled(),
+		LeaderEpoch:   r.core.Epoch(),
+		Settled:       r.core.Settled(),
 	}
 }
 
@@ -337,23 +302,13 @@ func (r *Replica) offsetsLocked() Offsets {
 func (r *Replica) LeaderOffsets(current int32) (Offsets, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if err := r.checkEpochLocked(current); err != nil {
+	if err := r.core.CheckEpoch(current); err != nil {
 		return Offsets{}, err
 	}
-	if r.leader == nil {
+	if r.core.Leader() == nil {
 		return Offsets{}, ErrNotLeader
 	}
 	return r.offsetsLocked(), nil
-}
-
-func (r *Replica) checkEpochLocked(current int32) error {
-	switch {
-	case current != AnyEpoch && current < r.epoch:
-		return ErrFencedEpoch
-	case current != AnyEpoch && current > r.epoch:
-		return ErrUnknownEpoch
-	}
-	return nil
 }
 
 // Visible is the end of what a reader at the isolation level may see.

@@ -5,7 +5,6 @@
 package core
 
 import (
-	"errors"
 	"slices"
 	"time"
 
@@ -35,9 +34,6 @@ type Change struct {
 	LeaderEpoch, PartitionEpoch int32
 	ISR                         []Member
 }
-
-// Errors of a follower's fetch that concern the follower's place in the partition.
-var ErrNotReplica = errors.New("the broker holds no replica of this partition")
 
 // noOffset stands for a position that was not reported in this leader epoch.
 const noOffset int64 = -1
