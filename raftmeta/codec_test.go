@@ -61,6 +61,10 @@ func exampleCommands() []Command {
 		&DeleteOffsets{7, "tenant", "group", true, []OffsetKey{{testID(4), 1, 99}}},
 		&BeginShutdown{1, 300},
 		&MoveShard{63, 7, 2},
+		&Reassign{testID(4), 1, []int32{3, 1}},
+		&RecoverLeader{testID(4), 1, 6, 2},
+		&SetDraining{1, true},
+		&RemoveBroker{2, 301},
 	}
 }
 

@@ -8,17 +8,20 @@ func topicFields(c *coder, t *Topic) {
 	c.string(&t.Tenant, maxTenant)
 	c.name(&t.Name)
 	c.strings(&t.Config)
-	list(c, &t.Partitions, 8, partitionFields)
+	list(c, &t.Partitions, 11, partitionFields)
 }
 
 func partitionFields(c *coder, p *Partition) {
 	c.int32s(&p.Replicas)
+	c.int32s(&p.Adding)
+	c.int32s(&p.Removing)
 	c.int32s(&p.ISR)
 	c.int32s(&p.ELR)
 	c.int32s(&p.LastKnownELR)
 	c.int32(&p.Leader)
 	c.int32(&p.LeaderEpoch)
 	c.int32(&p.PartitionEpoch)
+	c.int32(&p.UncleanEpoch)
 	c.bool(&p.Recovering)
 }
 

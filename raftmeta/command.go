@@ -23,7 +23,7 @@ type Result struct {
 	Index        uint64          // of the Raft entry that held the command
 	BrokerEpoch  int64           // RegisterBroker
 	Topic        *Topic          // CreateTopic, CreatePartitions, SetTopicConfig: as committed, shared, read-only
-	Partition    *Partition      // AlterPartition, ElectLeader: as committed, shared, read-only
+	Partition    *Partition      // AlterPartition, ElectLeader, RecoverLeader, Reassign: as committed, shared, read-only
 	ProducerIDs  ProducerIDBlock // AllocateProducerIDs
 	OffsetErrors []error         // CommitOffsets: nil if all were stored, else one per offset, nil or a Rejection
 }
@@ -57,6 +57,10 @@ const (
 	kindDeleteOffsets
 	kindBeginShutdown
 	kindMoveShard
+	kindReassign
+	kindRecoverLeader
+	kindSetDraining
+	kindRemoveBroker
 )
 
 // commandVersion is the newest encoding of every kind that this release reads, and the one it writes.
@@ -104,6 +108,14 @@ func newCommand(k kind) Command {
 		return &BeginShutdown{}
 	case kindMoveShard:
 		return &MoveShard{}
+	case kindReassign:
+		return &Reassign{}
+	case kindRecoverLeader:
+		return &RecoverLeader{}
+	case kindSetDraining:
+		return &SetDraining{}
+	case kindRemoveBroker:
+		return &RemoveBroker{}
 	}
 	return nil
 }

@@ -172,6 +172,74 @@ func (x *FenceBroker) apply(e *edit) (Result, error) {
 	return Result{}, nil
 }
 
+// SetDraining says whether a broker is being emptied: until it is not any more, others are preferred
+// for leaders and coordinator shards. Moving what it has is the controller's part.
+type SetDraining struct {
+	ID       int32
+	Draining bool
+}
+
+func (*SetDraining) kind() kind { return kindSetDraining }
+
+func (x *SetDraining) fields(c *coder) {
+	c.int32(&x.ID)
+	c.bool(&x.Draining)
+}
+
+func (x *SetDraining) apply(e *edit) (Result, error) {
+	b, ok := e.broker(x.ID)
+	switch {
+	case !ok:
+		return Result{}, ErrUnknownBroker
+	case b.Draining != x.Draining:
+		next := *b
+		next.Draining = x.Draining
+		e.putBroker(&next)
+	}
+	return Result{}, nil
+}
+
+// RemoveBroker forgets a broker that will not come back. It must be fenced and no replica of anything
+// (ErrBrokerInUse). Deleted topics do not wait for it any longer.
+type RemoveBroker struct {
+	ID    int32
+	Epoch int64 // of its last registration
+}
+
+func (*RemoveBroker) kind() kind { return kindRemoveBroker }
+
+func (x *RemoveBroker) fields(c *coder) {
+	c.int32(&x.ID)
+	c.int64(&x.Epoch)
+}
+
+func (x *RemoveBroker) apply(e *edit) (Result, error) {
+	b, err := e.currentBroker(x.ID, x.Epoch)
+	if err != nil {
+		return Result{}, err
+	}
+	if b.State != Fenced || e.hosts(x.ID) {
+		return Result{}, ErrBrokerInUse
+	}
+	for _, t := range slices.Collect(values(e.tombstones.root(), nil)) { // the tree must not change under its iterator
+		e.confirmDeletion(t, x.ID)
+	}
+	e.removeBroker(b)
+	return Result{}, nil
+}
+
+// hosts reports whether a broker is a replica of any partition.
+func (e *edit) hosts(id int32) bool {
+	for t := range values(e.topics.root(), nil) {
+		for i := range t.Partitions {
+			if slices.Contains(t.Partitions[i].Replicas, id) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // currentBroker finds a broker by the epoch of its present registration.
 func (e *edit) currentBroker(id int32, epoch int64) (*Broker, error) {
 	b, ok := e.broker(id)

@@ -80,7 +80,8 @@ func (x *ConfigChange) Applied(old map[string]string) map[string]string {
 }
 
 // SetTopicConfig changes the overrides of a topic. A change of min.insync.replicas judges the
-// eligible leaders anew in the same entry (replication.md 9.5).
+// eligible leaders anew in the same entry (replication.md 9.5), and one of
+// unclean.leader.election.enable the partitions without a leader.
 type SetTopicConfig struct {
 	ID     uuid.ID
 	Change ConfigChange
@@ -106,7 +107,7 @@ func (x *SetTopicConfig) apply(e *edit) (Result, error) {
 	if maps.Equal(next.Config, t.Config) {
 		return Result{Topic: t}, nil
 	}
-	if partitions := e.clearELR(&next); partitions != nil {
+	if partitions := e.reconfigure(&next); partitions != nil {
 		next.Partitions = partitions
 	}
 	e.putTopic(&next)
@@ -142,8 +143,8 @@ func (x *SetConfig) apply(e *edit) (Result, error) {
 		return Result{}, nil
 	}
 	e.putConfig(key, next)
-	if key == (ConfigKey{BrokerResource, ""}) && old[minInSyncKey] != next[minInSyncKey] {
-		e.eachTopic(e.clearELR)
+	if key == (ConfigKey{BrokerResource, ""}) && (old[minInSyncKey] != next[minInSyncKey] || old[uncleanKey] != next[uncleanKey]) {
+		e.eachTopic(e.reconfigure)
 	}
 	return Result{}, nil
 }

@@ -3,6 +3,7 @@ package raftmeta
 import (
 	"slices"
 
+	"github.com/chronik-stream/chronik/internal/mutant"
 	"github.com/chronik-stream/chronik/internal/uuid"
 )
 
@@ -57,7 +58,7 @@ func (x *AlterPartition) apply(e *edit) (Result, error) {
 	for i, m := range x.ISR {
 		isr[i] = m.ID
 	}
-	next.setISR(isr, nil, e.minInSync(t, p))
+	next.setISR(isr, nil, e.minInSync(t, len(p.Replicas)))
 	next.Recovering = x.Recovering
 	if !e.isActive(x.Leader) {
 		e.leaveISR(t, &next, x.Leader) // it shuts down, and now somebody can lead in its place
@@ -75,7 +76,7 @@ func (x *AlterPartition) checkSender(e *edit, p *Partition) error {
 		return ErrNewerEpoch
 	case x.Leader != p.Leader || x.Leader == NoLeader:
 		return ErrNotPartitionLeader
-	case x.PartitionEpoch != p.PartitionEpoch:
+	case x.PartitionEpoch != p.PartitionEpoch && !mutant.On(mutant.AlterIgnoresEpoch):
 		return ErrPartitionEpoch
 	}
 	_, err := e.currentBroker(x.Leader, x.BrokerEpoch)
@@ -98,6 +99,9 @@ func (x *AlterPartition) checkISR(e *edit, p *Partition) error {
 	}
 	for _, m := range x.ISR {
 		b, ok := e.broker(m.ID)
+		if mutant.On(mutant.AlterAdmitsFenced) {
+			continue
+		}
 		if !ok || b.Epoch != m.BrokerEpoch || b.State != Active && m.ID != x.Leader {
 			return ErrIneligibleReplica // a leader that shuts down is in the ISR as long as nobody else is
 		}
@@ -136,14 +140,49 @@ func (x *ElectLeader) apply(e *edit) (Result, error) {
 	case !x.Unclean:
 		next.Leader = preferred
 	default:
-		at := slices.IndexFunc(p.Replicas, e.isActive)
-		if at < 0 {
+		leader := e.firstActive(p.Replicas, p.Replicas)
+		if leader == NoLeader {
 			return Result{Partition: p}, ErrNoCandidate
 		}
-		next.Leader, next.ISR = p.Replicas[at], []int32{p.Replicas[at]}
-		next.ELR, next.LastKnownELR = nil, nil
-		next.Recovering = true
+		next.electUncleanly(leader)
 	}
+	return Result{Partition: e.changePartition(t, x.Partition, next)}, nil
+}
+
+// RecoverLeader gives a leader to a partition whose candidates all came back under suspicion of lost data:
+// neither ISR nor ELR has a member (replication.md 11.4). The controller has asked for the logs and
+// chosen the one that reaches furthest. PartitionEpoch makes it a compare-and-set.
+type RecoverLeader struct {
+	TopicID        uuid.ID
+	Partition      int32
+	PartitionEpoch int32
+	Leader         int32 // an active replica
+}
+
+func (*RecoverLeader) kind() kind { return kindRecoverLeader }
+
+func (x *RecoverLeader) fields(c *coder) {
+	c.id(&x.TopicID)
+	c.int32(&x.Partition)
+	c.int32(&x.PartitionEpoch)
+	c.int32(&x.Leader)
+}
+
+func (x *RecoverLeader) apply(e *edit) (Result, error) {
+	t, p, err := e.partition(x.TopicID, x.Partition)
+	if err != nil {
+		return Result{}, err
+	}
+	switch {
+	case x.PartitionEpoch != p.PartitionEpoch:
+		return Result{Partition: p}, ErrPartitionEpoch
+	case p.Leader != NoLeader || len(p.ISR)+len(p.ELR) > 0:
+		return Result{Partition: p}, ErrElectionNotNeeded
+	case !slices.Contains(p.Replicas, x.Leader) || !e.isActive(x.Leader):
+		return Result{Partition: p}, ErrNoCandidate
+	}
+	next := *p
+	next.electUncleanly(x.Leader)
 	return Result{Partition: e.changePartition(t, x.Partition, next)}, nil
 }
 

@@ -38,6 +38,7 @@ func TestRejections(t *testing.T) {
 		&CreateTopic{ID: testID(3), Name: "gone", Assignments: [][]int32{{1}}},
 		&DeleteTopic{testID(3)},
 		&CreateTopic{ID: testID(4), Name: "x.y", Assignments: [][]int32{{1}}},
+		&SetDraining{3, true},
 	) // group "g" is at generation 1 with member m1
 	topic := func(change func(x *CreateTopic)) *CreateTopic {
 		x := &CreateTopic{ID: testID(5), Name: "new", Assignments: [][]int32{{1, 2}}}
@@ -87,6 +88,14 @@ func TestRejections(t *testing.T) {
 		{"shard", &MoveShard{0, firstOwner, 2}, nil},
 		{"stale shutdown", &BeginShutdown{1, 2}, ErrStaleBrokerEpoch},
 		{"unknown shutdown", &BeginShutdown{9, 1}, ErrUnknownBroker},
+
+		{"shard to a draining one", &MoveShard{0, firstOwner, 3}, ErrBrokerUnavailable},
+		{"drain nobody", &SetDraining{9, true}, ErrUnknownBroker},
+		{"remove nobody", &RemoveBroker{9, 1}, ErrUnknownBroker},
+		{"remove another run", &RemoveBroker{1, 2}, ErrStaleBrokerEpoch},
+		{"remove an active one", &RemoveBroker{1, 1}, ErrBrokerInUse},
+		{"reassign nothing", &Reassign{testID(9), 0, []int32{1}}, ErrUnknownTopic},
+		{"recover nothing", &RecoverLeader{TopicID: testID(1), Partition: 3}, ErrUnknownPartition},
 
 		{"lower generation", &PutGroup{CoordEpoch: firstOwner, Group: Group{ID: "empty", Generation: 3}}, ErrIllegalGeneration},
 		{"same generation", &PutGroup{CoordEpoch: firstOwner, Group: Group{ID: "empty", Generation: 4}}, nil},
@@ -139,6 +148,28 @@ func TestExpiryKeepsNewerCommits(t *testing.T) {
 	im = applyAll(t, im, &DeleteOffsets{CoordEpoch: firstOwner, Group: "h", Offsets: []OffsetKey{{testID(1), 1, math.MaxInt64}}})
 	if left := slices.Collect(im.Offsets("", "h")); len(left) != 0 {
 		t.Errorf("left: %+v", left)
+	}
+}
+
+// A broker goes once nothing lies on it, and what waited for it to confirm a deletion waits no more.
+func TestRemovedBroker(t *testing.T) {
+	im := applyAll(t, worldForFuzzing(), &DeleteTopic{testID(2)}, &FenceBroker{3, 5}, &ConfirmDeletion{testID(2), 1})
+	remove := &RemoveBroker{3, 5}
+	if err := rejection(t, im, remove); err != ErrBrokerInUse {
+		t.Errorf("with replicas: %v", err)
+	}
+	im = applyAll(t, im, &DeleteTopic{testID(1)}, &ConfirmDeletion{testID(2), 2}, remove)
+	if _, ok := im.Broker(3); ok {
+		t.Error("broker is still there")
+	}
+	if _, ok := im.Tombstone(testID(2)); ok {
+		t.Error("a deleted topic waits for the removed broker")
+	}
+	if x, ok := im.Tombstone(testID(1)); !ok || !slices.Equal(x.Pending, []int32{1, 2}) {
+		t.Errorf("tombstone: %+v", x)
+	}
+	if err := rejection(t, im, remove); err != ErrUnknownBroker {
+		t.Errorf("removed twice: %v", err)
 	}
 }
 

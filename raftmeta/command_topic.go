@@ -85,20 +85,13 @@ func ValidTopicName(name string) bool {
 func (e *edit) newPartitions(assignments [][]int32) ([]Partition, error) {
 	partitions := make([]Partition, len(assignments))
 	for i, replicas := range assignments {
-		var isr []int32
-		for at, id := range replicas {
-			b, ok := e.broker(id)
-			if !ok || slices.Contains(replicas[:at], id) {
-				return nil, ErrInvalidAssignment
-			}
-			if b.State == Active {
-				isr = append(isr, id)
-			}
-		}
-		if len(isr) == 0 {
+		isr := filter(replicas, e.isActive)
+		if len(isr) == 0 || !e.registered(replicas) {
 			return nil, ErrInvalidAssignment
 		}
-		partitions[i] = Partition{Replicas: replicas, ISR: isr, Leader: e.firstActive(replicas, isr)}
+		partitions[i] = Partition{
+			Replicas: replicas, ISR: isr, Leader: e.firstActive(replicas, isr), UncleanEpoch: -1,
+		}
 	}
 	return partitions, nil
 }
@@ -155,18 +148,21 @@ func (x *ConfirmDeletion) apply(e *edit) (Result, error) {
 	if !ok {
 		return Result{}, nil
 	}
-	at, pending := slices.BinarySearch(old.Pending, x.Broker)
-	if !pending {
-		return Result{}, nil
-	}
-	if len(old.Pending) == 1 {
-		e.removeTombstone(old)
-		return Result{}, nil
-	}
-	next := *old
-	next.Pending = slices.Delete(slices.Clone(old.Pending), at, at+1)
-	e.putTombstone(&next)
+	e.confirmDeletion(old, x.Broker)
 	return Result{}, nil
+}
+
+// confirmDeletion stops waiting for a broker that holds nothing of a deleted topic.
+func (e *edit) confirmDeletion(old *Tombstone, broker int32) {
+	next := *old
+	next.Pending = minus(old.Pending, []int32{broker})
+	switch {
+	case len(next.Pending) == len(old.Pending):
+	case len(next.Pending) == 0:
+		e.removeTombstone(old)
+	default:
+		e.putTombstone(&next)
+	}
 }
 
 // CreatePartitions adds partitions to a topic. ExpectedCount makes a repetition harmless: it is

@@ -175,6 +175,12 @@ func (e *edit) putBroker(b *Broker) {
 	e.dirty.brokers = true
 }
 
+func (e *edit) removeBroker(b *Broker) {
+	e.brokers.remove(appendBrokerKey(nil, b.ID))
+	e.base.sum.subtract(e.encodedBroker(b))
+	e.dirty.brokers = true
+}
+
 func (e *edit) config(key ConfigKey) map[string]string {
 	var buf [keyBuffer]byte
 	config, _ := e.configs.get(appendConfigKey(buf[:0], key.Type, key.Name))

@@ -3,15 +3,20 @@ package raftmeta
 import (
 	"slices"
 	"strconv"
+	"strings"
 
+	"github.com/chronik-stream/chronik/internal/mutant"
 	"github.com/chronik-stream/chronik/internal/uuid"
 )
 
 // Leaders, in-sync replicas (ISR) and eligible leaders (ELR) are computed here and nowhere else, while a
 // command is applied: nothing stale can slip in between deciding and committing (replication.md 4.1, 9.5, 11).
 
-// minInSyncKey is Kafka's name of the config that says how many replicas an acknowledged record is on.
-const minInSyncKey = "min.insync.replicas"
+// Kafka's names of the configs on which elections depend.
+const (
+	minInSyncKey = "min.insync.replicas"            // how many replicas an acknowledged record is on
+	uncleanKey   = "unclean.leader.election.enable" // whether one that may lack some can lead if no other can
+)
 
 func minInSync(topic, defaults map[string]string, replicas int) int {
 	text, ok := topic[minInSyncKey]
@@ -25,8 +30,17 @@ func minInSync(topic, defaults map[string]string, replicas int) int {
 	return max(min(n, replicas), 1)
 }
 
-func (e *edit) minInSync(t *Topic, p *Partition) int {
-	return minInSync(t.Config, e.config(ConfigKey{BrokerResource, ""}), len(p.Replicas))
+func (e *edit) minInSync(t *Topic, replicas int) int {
+	return minInSync(t.Config, e.config(ConfigKey{BrokerResource, ""}), replicas)
+}
+
+// unclean reports whether a topic gives up committed records for a leader (replication.md 11.3).
+func (e *edit) unclean(t *Topic) bool {
+	text, ok := t.Config[uncleanKey]
+	if !ok {
+		text = e.config(ConfigKey{BrokerResource, ""})[uncleanKey]
+	}
+	return strings.EqualFold(strings.TrimSpace(text), "true")
 }
 
 // eachTopic replaces the partitions of every topic for which change returns a new slice; nil means
@@ -64,16 +78,19 @@ func (e *edit) eachPartition(t *Topic, alter func(number int, p *Partition)) []P
 }
 
 // settle draws the consequences of a change of one partition from old to p: without a leader it gets
-// one if anybody may lead, and the epochs count. It reports whether anything changed at all.
+// one if anybody may lead, its reassignment completes if it can, and the epochs count. It reports
+// whether anything changed at all.
 func (e *edit) settle(t *Topic, old, p *Partition) bool {
 	if p.Leader == NoLeader {
 		e.elect(t, p)
 	}
+	e.completeReassignment(t, p)
 	if p.equal(old) {
 		return false
 	}
-	if p.Leader != old.Leader {
-		p.LeaderEpoch++
+	reassigned := old.Reassigning() && !p.Reassigning() || len(minus(old.Replicas, p.Replicas)) > 0
+	if (reassigned || p.Leader != old.Leader) && !mutant.On(mutant.ElectKeepsEpoch) {
+		p.LeaderEpoch++ // once, whatever came together: nobody has seen what lay between
 	}
 	p.PartitionEpoch++
 	return true
@@ -81,8 +98,9 @@ func (e *edit) settle(t *Topic, old, p *Partition) bool {
 
 func (p *Partition) equal(q *Partition) bool {
 	return p.Leader == q.Leader && p.LeaderEpoch == q.LeaderEpoch && p.PartitionEpoch == q.PartitionEpoch &&
-		p.Recovering == q.Recovering && slices.Equal(p.Replicas, q.Replicas) && slices.Equal(p.ISR, q.ISR) &&
-		slices.Equal(p.ELR, q.ELR) && slices.Equal(p.LastKnownELR, q.LastKnownELR)
+		p.Recovering == q.Recovering && p.UncleanEpoch == q.UncleanEpoch &&
+		slices.Equal(p.Replicas, q.Replicas) && slices.Equal(p.Adding, q.Adding) && slices.Equal(p.Removing, q.Removing) &&
+		slices.Equal(p.ISR, q.ISR) && slices.Equal(p.ELR, q.ELR) && slices.Equal(p.LastKnownELR, q.LastKnownELR)
 }
 
 // suspicion says of which partitions a broker may have lost acknowledged data.
@@ -108,8 +126,7 @@ func (s suspicion) of(topic uuid.ID, partition int) bool {
 func (e *edit) fence(id int32, suspect suspicion) {
 	e.eachTopic(func(t *Topic) []Partition {
 		return e.eachPartition(t, func(number int, p *Partition) {
-			inISR := slices.Contains(p.ISR, id)
-			if !inISR && !slices.Contains(p.ELR, id) {
+			if !slices.Contains(p.ISR, id) && !slices.Contains(p.ELR, id) {
 				return
 			}
 			var suspects []int32
@@ -119,7 +136,11 @@ func (e *edit) fence(id int32, suspect suspicion) {
 			if p.Leader == id {
 				p.Leader = NoLeader
 			}
-			p.setISR(without(p.ISR, id), suspects, e.minInSync(t, p))
+			isr := p.ISR
+			if !mutant.On(mutant.FenceKeepsISR) {
+				isr = minus(isr, []int32{id})
+			}
+			p.setISR(isr, suspects, e.minInSync(t, len(p.Replicas)))
 		})
 	})
 	e.settleShards()
@@ -141,7 +162,7 @@ func (e *edit) leaveISR(t *Topic, p *Partition, id int32) {
 	if p.Leader == id {
 		p.Leader = NoLeader
 	}
-	p.setISR(without(p.ISR, id), nil, e.minInSync(t, p))
+	p.setISR(minus(p.ISR, []int32{id}), nil, e.minInSync(t, len(p.Replicas)))
 }
 
 // electWaiting gives a leader to the partitions, and an owner to the shards, that have waited for a
@@ -155,16 +176,33 @@ func (e *edit) electWaiting() {
 
 // elect chooses a leader for a partition that has none: the first of its replicas that is in sync and
 // active; only if none is in sync, the first that is eligible and active, which is then the whole ISR.
-// Anybody else could lack committed records. A broker that drains is chosen only if no other can be.
+// Anybody else could lack committed records, and gets in only where the topic allows that.
 func (e *edit) elect(t *Topic, p *Partition) {
 	candidates := p.ISR
 	if len(candidates) == 0 {
 		candidates = p.ELR
 	}
-	p.Leader = e.firstActive(p.Replicas, candidates)
-	if p.Leader != NoLeader && len(p.ISR) == 0 {
-		p.setISR([]int32{p.Leader}, nil, e.minInSync(t, p))
+	if mutant.On(mutant.ElectOutsideISR) && len(p.ISR) > 0 || mutant.On(mutant.ELRForgotten) && len(p.ISR) == 0 {
+		candidates = p.Replicas
 	}
+	p.Leader = e.firstActive(p.Replicas, candidates)
+	switch {
+	case p.Leader != NoLeader && len(p.ISR) == 0:
+		p.setISR([]int32{p.Leader}, nil, e.minInSync(t, len(p.Replicas)))
+	case p.Leader == NoLeader && e.unclean(t):
+		if id := e.firstActive(p.Replicas, p.Replicas); id != NoLeader {
+			p.electUncleanly(id)
+		}
+	}
+}
+
+// electUncleanly makes a replica the leader and the whole ISR, whatever it lacks (replication.md 11.3,
+// 11.4). All others follow it, even below their high watermarks: UncleanEpoch allows that (10.5). The
+// partition had no leader, so that settle counts the epoch.
+func (p *Partition) electUncleanly(id int32) {
+	p.Leader, p.ISR, p.ELR, p.LastKnownELR = id, []int32{id}, nil, nil
+	p.Recovering = true
+	p.UncleanEpoch = p.LeaderEpoch + 1
 }
 
 // firstActive is the first of replicas that is a candidate and active, NoLeader if there is none. One
@@ -204,7 +242,7 @@ func (p *Partition) setISR(isr, suspects []int32, minISR int) {
 		case slices.Contains(isr, id):
 			p.ISR = append(p.ISR, id)
 		case len(isr) >= minISR:
-		case inOldOrELR && !slices.Contains(suspects, id):
+		case inOldOrELR && (!slices.Contains(suspects, id) || mutant.On(mutant.ELRKeepsSuspect)):
 			p.ELR = append(p.ELR, id)
 		case inOldOrELR || slices.Contains(lke, id):
 			p.LastKnownELR = append(p.LastKnownELR, id)
@@ -212,16 +250,13 @@ func (p *Partition) setISR(isr, suspects []int32, minISR int) {
 	}
 }
 
-// clearELR drops the eligible leaders of those partitions of t whose ISR has become large enough by a
-// change of min.insync.replicas, nil if there are none; nobody is added, for nobody else is known to have everything.
-func (e *edit) clearELR(t *Topic) []Partition {
+// reconfigure is a change for eachTopic after a change of config. Where the ISR has become large enough
+// the eligible leaders are dropped; nobody is added, for nobody else is known to have everything. A
+// partition that waits for a leader may get one now.
+func (e *edit) reconfigure(t *Topic) []Partition {
 	return e.eachPartition(t, func(_ int, p *Partition) {
-		if len(p.ISR) >= e.minInSync(t, p) {
+		if len(p.ISR) >= e.minInSync(t, len(p.Replicas)) {
 			p.ELR, p.LastKnownELR = nil, nil
 		}
 	})
-}
-
-func without(ids []int32, id int32) []int32 {
-	return slices.DeleteFunc(slices.Clone(ids), func(x int32) bool { return x == id })
 }

@@ -2,6 +2,7 @@ package raftmeta
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -12,14 +13,15 @@ import (
 
 // script applies commands and tells what became of one partition, line by line.
 type script struct {
-	t   *testing.T
-	im  *Image
-	out strings.Builder
+	t        *testing.T
+	im       *Image
+	replicas []int32 // at the start
+	out      strings.Builder
 }
 
 func newScript(t *testing.T, replicas []int32, config map[string]string) *script {
-	s := &script{t: t, im: NewImage()}
-	for _, id := range worldBrokers {
+	s := &script{t: t, im: NewImage(), replicas: replicas}
+	for _, id := range []int32{1, 2, 3, 4, 5} {
 		s.try(s.register(id, 0, false))
 		s.try(s.activate(id))
 	}
@@ -39,6 +41,12 @@ func (s *script) show(step string) {
 	t, _ := s.im.TopicByID(testID(1))
 	p := t.Partitions[0]
 	fmt.Fprintf(&s.out, "%-22s leader=%d@%d isr=%v elr=%v lke=%v pe=%d", step, p.Leader, p.LeaderEpoch, p.ISR, p.ELR, p.LastKnownELR, p.PartitionEpoch)
+	if p.Reassigning() || !slices.Equal(p.Replicas, s.replicas) {
+		fmt.Fprintf(&s.out, " replicas=%v+%v-%v", p.Replicas, p.Adding, p.Removing)
+	}
+	if p.UncleanEpoch >= 0 {
+		fmt.Fprintf(&s.out, " unclean@%d", p.UncleanEpoch)
+	}
 	if p.Recovering {
 		s.out.WriteString(" recovering")
 	}
@@ -126,6 +134,17 @@ func TestLastReplicaStanding(t *testing.T) {
 	preferred              leader=1@5 isr=[1 2] elr=[] lke=[] pe=6`)
 }
 
+// A replica that is active and comes first is passed over if it is not in sync.
+func TestOnlyWhoIsInSyncLeads(t *testing.T) {
+	s := newScript(t, []int32{1, 2, 3}, nil)
+	s.do("shrink", s.alter(1, 3))
+	s.do("1 dies", s.fence(1))
+	s.want(`
+	start                  leader=1@0 isr=[1 2 3] elr=[] lke=[] pe=0
+	shrink                 leader=1@0 isr=[1 3] elr=[] lke=[] pe=1
+	1 dies                 leader=3@1 isr=[3] elr=[] lke=[] pe=2`)
+}
+
 // A broker that may have lost data is no candidate, however it came back; only an operator can choose it.
 func TestSuspectIsNoCandidate(t *testing.T) {
 	s := newScript(t, []int32{1}, nil)
@@ -146,13 +165,13 @@ func TestSuspectIsNoCandidate(t *testing.T) {
 	suspect                leader=-1@1 isr=[] elr=[] lke=[1] pe=1
 	active                 leader=-1@1 isr=[] elr=[] lke=[1] pe=1
 	preferred !no eligible leader leader=-1@1 isr=[] elr=[] lke=[1] pe=1
-	unclean                leader=1@2 isr=[1] elr=[] lke=[] pe=2 recovering
-	recovered              leader=1@2 isr=[1] elr=[] lke=[] pe=3
-	unclean !leader election is not needed leader=1@2 isr=[1] elr=[] lke=[] pe=3
-	another disk           leader=-1@3 isr=[] elr=[1] lke=[] pe=4
-	active                 leader=1@4 isr=[1] elr=[] lke=[] pe=5
-	lost disk              leader=-1@5 isr=[] elr=[] lke=[1] pe=6
-	active                 leader=-1@5 isr=[] elr=[] lke=[1] pe=6`)
+	unclean                leader=1@2 isr=[1] elr=[] lke=[] pe=2 unclean@2 recovering
+	recovered              leader=1@2 isr=[1] elr=[] lke=[] pe=3 unclean@2
+	unclean !leader election is not needed leader=1@2 isr=[1] elr=[] lke=[] pe=3 unclean@2
+	another disk           leader=-1@3 isr=[] elr=[1] lke=[] pe=4 unclean@2
+	active                 leader=1@4 isr=[1] elr=[] lke=[] pe=5 unclean@2
+	lost disk              leader=-1@5 isr=[] elr=[] lke=[1] pe=6 unclean@2
+	active                 leader=-1@5 isr=[] elr=[] lke=[1] pe=6 unclean@2`)
 }
 
 // A broker that stops hands over what another can lead, and keeps the rest until it is gone (replication.md 5.6).
@@ -211,6 +230,88 @@ func TestSuspectPartition(t *testing.T) {
 	suspect here           leader=-1@1 isr=[] elr=[1] lke=[2] pe=3
 	2 is active            leader=-1@1 isr=[] elr=[1] lke=[2] pe=3
 	1 is back              leader=1@2 isr=[1] elr=[] lke=[2] pe=4`)
+}
+
+// Where the topic allows it, anybody leads rather than nobody, and it shows.
+func TestUncleanElection(t *testing.T) {
+	unclean := func(v string) ConfigChange { return ConfigChange{Ops: []ConfigOp{{Key: uncleanKey, Value: v}}} }
+	s := newScript(t, []int32{1, 2, 3}, nil)
+	s.do("shrink", s.alter(1))
+	s.do("1 dies", s.fence(1))
+	s.do("2 drains", &SetDraining{2, true})
+	s.do("unclean by default", &SetConfig{BrokerResource, "", unclean("true")})
+	early := s.alter(3, 2).(*AlterPartition)
+	early.Recovering = true
+	s.do("ISR grows too early", early)
+	s.do("recovered", s.alter(3))
+	s.do("1 is back", s.activate(1))
+	s.do("not for this topic", &SetTopicConfig{testID(1), unclean("false")})
+	s.do("3 dies", s.fence(3))
+	s.do("for this topic", &SetTopicConfig{testID(1), unclean("TRUE")})
+	s.do("1 dies", s.fence(1))
+	s.do("2 dies", s.fence(2))
+	s.do("3 is back", s.activate(3))
+	s.want(`
+	start                  leader=1@0 isr=[1 2 3] elr=[] lke=[] pe=0
+	shrink                 leader=1@0 isr=[1] elr=[] lke=[] pe=1
+	1 dies                 leader=-1@1 isr=[] elr=[1] lke=[] pe=2
+	2 drains               leader=-1@1 isr=[] elr=[1] lke=[] pe=2
+	unclean by default     leader=3@2 isr=[3] elr=[] lke=[] pe=3 unclean@2 recovering
+	ISR grows too early !in-sync replicas are not valid leader=3@2 isr=[3] elr=[] lke=[] pe=3 unclean@2 recovering
+	recovered              leader=3@2 isr=[3] elr=[] lke=[] pe=4 unclean@2
+	1 is back              leader=3@2 isr=[3] elr=[] lke=[] pe=4 unclean@2
+	not for this topic     leader=3@2 isr=[3] elr=[] lke=[] pe=4 unclean@2
+	3 dies                 leader=-1@3 isr=[] elr=[3] lke=[] pe=5 unclean@2
+	for this topic         leader=1@4 isr=[1] elr=[] lke=[] pe=6 unclean@4 recovering
+	1 dies                 leader=2@5 isr=[2] elr=[] lke=[] pe=7 unclean@5 recovering
+	2 dies                 leader=-1@6 isr=[] elr=[2] lke=[] pe=8 unclean@5 recovering
+	3 is back              leader=3@7 isr=[3] elr=[] lke=[] pe=9 unclean@7 recovering`)
+}
+
+// If all candidates are suspect, the one that the controller names leads again (replication.md 11.4).
+func TestRecoveryElection(t *testing.T) {
+	s := newScript(t, []int32{1, 2}, map[string]string{minInSyncKey: "2"})
+	recoverBy := func(id, stale int32) Command {
+		topic, _ := s.im.TopicByID(testID(1))
+		return &RecoverLeader{testID(1), 0, topic.Partitions[0].PartitionEpoch - stale, id}
+	}
+	s.do("has a leader", recoverBy(1, 0))
+	s.do("1 is suspect", s.register(1, 1, true))
+	s.do("2 dies", s.fence(2))
+	s.do("2 is eligible", recoverBy(1, 0))
+	s.do("2 is suspect", s.register(2, 1, true))
+	s.do("1 is not active", recoverBy(1, 0))
+	s.do("1 is active", s.activate(1))
+	s.do("stranger", recoverBy(3, 0))
+	s.do("stale", recoverBy(1, 1))
+	s.do("1 recovers", recoverBy(1, 0))
+	s.do("1 again", recoverBy(1, 0))
+	s.want(`
+	start                  leader=1@0 isr=[1 2] elr=[] lke=[] pe=0
+	has a leader !leader election is not needed leader=1@0 isr=[1 2] elr=[] lke=[] pe=0
+	1 is suspect           leader=2@1 isr=[2] elr=[] lke=[1] pe=1
+	2 dies                 leader=-1@2 isr=[] elr=[2] lke=[1] pe=2
+	2 is eligible !leader election is not needed leader=-1@2 isr=[] elr=[2] lke=[1] pe=2
+	2 is suspect           leader=-1@2 isr=[] elr=[] lke=[1 2] pe=3
+	1 is not active !no eligible leader leader=-1@2 isr=[] elr=[] lke=[1 2] pe=3
+	1 is active            leader=-1@2 isr=[] elr=[] lke=[1 2] pe=3
+	stranger !no eligible leader leader=-1@2 isr=[] elr=[] lke=[1 2] pe=3
+	stale !partition epoch differs leader=-1@2 isr=[] elr=[] lke=[1 2] pe=3
+	1 recovers             leader=1@3 isr=[1] elr=[] lke=[] pe=4 unclean@3 recovering
+	1 again !leader election is not needed leader=1@3 isr=[1] elr=[] lke=[] pe=4 unclean@3 recovering`)
+}
+
+// A broker that drains leads only what nobody else can.
+func TestDrainingLeadsLast(t *testing.T) {
+	s := newScript(t, []int32{1, 2, 3}, nil)
+	s.do("2 drains", &SetDraining{2, true})
+	s.do("1 dies", s.fence(1))
+	s.do("3 dies", s.fence(3))
+	s.want(`
+	start                  leader=1@0 isr=[1 2 3] elr=[] lke=[] pe=0
+	2 drains               leader=1@0 isr=[1 2 3] elr=[] lke=[] pe=0
+	1 dies                 leader=3@1 isr=[2 3] elr=[] lke=[] pe=1
+	3 dies                 leader=2@2 isr=[2] elr=[] lke=[] pe=2`)
 }
 
 // Lowering min.insync.replicas makes the ISR sufficient, so nobody outside it needs to be remembered.

@@ -38,6 +38,9 @@ const (
 	ErrIllegalGeneration                         // ILLEGAL_GENERATION
 	ErrInvalidRequest                            // INVALID_REQUEST: no proposer of ours would send it
 	ErrBrokerUnavailable                         // BROKER_NOT_AVAILABLE: it is not active, shuts down or drains
+	ErrBrokerInUse                               // INVALID_REQUEST: it is not fenced, or a replica of something
+	ErrNoReassignment                            // NO_REASSIGNMENT_IN_PROGRESS
+	ErrTooFewInSync                              // INVALID_REPLICA_ASSIGNMENT: the ISR would fall below min
 	rejectionEnd
 )
 
@@ -71,6 +74,9 @@ var rejectionText = [rejectionEnd]string{
 	ErrIllegalGeneration:    "illegal generation",
 	ErrInvalidRequest:       "command is not valid",
 	ErrBrokerUnavailable:    "broker cannot take this on",
+	ErrBrokerInUse:          "broker is in use",
+	ErrNoReassignment:       "no reassignment is in progress",
+	ErrTooFewInSync:         "too few replicas would be in sync",
 }
 
 // Error says what was wrong, without the object's name: the caller knows that.

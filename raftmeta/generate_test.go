@@ -42,6 +42,7 @@ var commandOrder = []kind{
 	kindCreatePartitions, kindDeleteGroup, kindSetConfig, kindAllocateProducerIDs, kindInitCluster,
 	kindAlterPartition, kindActivateBroker, kindActivateBroker, kindCommitOffsets, kindCreateTopic, kindPutGroup,
 	kindElectLeader, kindFenceBroker, kindConfirmDeletion, kindRegisterBroker, kindBeginShutdown, kindMoveShard,
+	kindReassign, kindRecoverLeader, kindSetDraining, kindRemoveBroker, kindReassign, kindAlterPartition, kindSetTopicConfig,
 }
 
 // firstCommands make a world in which most commands make sense.
@@ -125,6 +126,27 @@ var commandGenerators = map[kind]func(t *rapid.T, im *Image) Command{
 	kindElectLeader: func(t *rapid.T, _ *Image) Command {
 		return &ElectLeader{drawTopicID(t), drawPartition(t), rapid.Bool().Draw(t, "unclean")}
 	},
+	kindReassign: func(t *rapid.T, _ *Image) Command {
+		target := rapid.Permutation(append([]int32{9}, worldBrokers...)).Draw(t, "order")[:rapid.IntRange(0, 3).Draw(t, "replicas")]
+		if rapid.IntRange(0, 9).Draw(t, "known") > 0 {
+			target = minus(target, []int32{9})
+		}
+		return &Reassign{drawTopicID(t), drawPartition(t), nilIfEmpty(target)}
+	},
+	kindRecoverLeader: func(t *rapid.T, im *Image) Command {
+		x := &RecoverLeader{TopicID: drawTopicID(t), Partition: drawPartition(t), Leader: drawFrom(t, worldBrokers)}
+		if topic, ok := im.TopicByID(x.TopicID); ok && x.Partition >= 0 && int(x.Partition) < len(topic.Partitions) {
+			x.PartitionEpoch = topic.Partitions[x.Partition].PartitionEpoch - int32(rapid.IntRange(0, 9).Draw(t, "stale")/9)
+		}
+		return x
+	},
+	kindSetDraining: func(t *rapid.T, _ *Image) Command {
+		return &SetDraining{drawFrom(t, worldBrokers), rapid.Bool().Draw(t, "draining")}
+	},
+	kindRemoveBroker: func(t *rapid.T, im *Image) Command {
+		id, epoch := drawBroker(t, im)
+		return &RemoveBroker{id, epoch}
+	},
 	kindPutGroup: func(t *rapid.T, im *Image) Command {
 		g := drawGroup(t)
 		return &PutGroup{drawCoordEpoch(t, im, GroupKey{g.Tenant, g.ID}), g}
@@ -194,8 +216,8 @@ func drawAssignments(t *rapid.T) [][]int32 {
 }
 
 func drawConfig(t *rapid.T) map[string]string {
-	m := rapid.MapOfN(rapid.SampledFrom([]string{minInSyncKey, "cleanup.policy", "x"}),
-		rapid.SampledFrom([]string{"1", "2", "3", "compact", "compact,delete", ""}), 0, 3).Draw(t, "config")
+	m := rapid.MapOfN(rapid.SampledFrom([]string{minInSyncKey, uncleanKey, "cleanup.policy", "x"}),
+		rapid.SampledFrom([]string{"1", "2", "3", "true", "compact", "compact,delete", ""}), 0, 3).Draw(t, "config")
 	return cloneStrings(m)
 }
 
@@ -203,8 +225,8 @@ func drawConfigChange(t *rapid.T) ConfigChange {
 	ops := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) ConfigOp {
 		return ConfigOp{
 			Kind:  ConfigOpKind(rapid.IntRange(0, 3).Draw(t, "op")),
-			Key:   drawFrom(t, []string{minInSyncKey, "cleanup.policy"}),
-			Value: drawFrom(t, []string{"1", "2", "delete", "compact,delete", ""}),
+			Key:   drawFrom(t, []string{minInSyncKey, uncleanKey, "cleanup.policy"}),
+			Value: drawFrom(t, []string{"1", "2", "true", "False", "delete", "compact,delete", ""}),
 			Base:  drawFrom(t, []string{"", "delete"}),
 		}
 	}), 0, 3).Draw(t, "ops")

@@ -71,6 +71,8 @@ func (w *twin) follow(cmd Command, result Result, im *Image) {
 		if _, pending := im.Tombstone(x.ID); !pending {
 			delete(w.buried, x.ID)
 		}
+	case *RemoveBroker:
+		maps.DeleteFunc(w.buried, func(id uuid.ID, _ bool) bool { _, pending := im.Tombstone(id); return !pending })
 	default:
 		w.followGroup(cmd, result)
 	}
@@ -288,6 +290,16 @@ func checkPartition(t *rapid.T, im *Image, topic *Topic, p *Partition) {
 	if len(p.ISR) >= im.MinInSync(topic, len(p.Replicas)) && len(p.ELR)+len(p.LastKnownELR) > 0 {
 		t.Fatalf("enough in sync, and yet others are eligible: %+v", p)
 	}
+	if p.Recovering && len(p.ISR) > 1 {
+		t.Fatalf("the ISR grew before the leader had recovered: %+v", p)
+	}
+	if len(minus(slices.Concat(p.Adding, p.Removing), p.Replicas)) > 0 || len(common(p.Adding, p.Removing)) > 0 {
+		t.Fatalf("reassignment of strangers, or to and fro: %+v", p)
+	}
+	target := minus(p.Replicas, p.Removing)
+	if p.Reassigning() && len(minus(p.Adding, p.ISR)) == 0 && len(common(target, p.ISR)) >= im.MinInSync(topic, len(target)) {
+		t.Fatalf("reassignment could complete: %+v", p) // I28
+	}
 	if p.Leader == NoLeader {
 		for _, id := range slices.Concat(p.ISR, p.ELR) {
 			if b, ok := im.Broker(id); ok && b.State == Active {
@@ -320,8 +332,8 @@ func checkShardEpochs(t *rapid.T, before, after *Image) {
 	}
 }
 
-// checkEpochs compares a partition before and after one command (I22).
-func checkEpochs(t *rapid.T, before, after *Image) {
+// checkStep compares the images before and after one accepted or rejected command.
+func checkStep(t *rapid.T, before, after *Image, cmd Command) {
 	for x := range before.AllTopics() {
 		next, ok := after.TopicByID(x.ID)
 		if !ok {
@@ -329,20 +341,74 @@ func checkEpochs(t *rapid.T, before, after *Image) {
 		}
 		for i := range x.Partitions {
 			p, q := &x.Partitions[i], &next.Partitions[i]
-			changed := !cmp.Equal(*p, *q)
-			steps := q.PartitionEpoch - p.PartitionEpoch
-			if changed && steps != 1 || !changed && steps != 0 {
-				t.Fatalf("partition epoch is not a count of changes: %+v, then %+v", *p, *q)
-			}
-			if q.LeaderEpoch < p.LeaderEpoch || p.Leader != q.Leader && q.LeaderEpoch != p.LeaderEpoch+1 {
-				t.Fatalf("leader epoch does not count leaders: %+v, then %+v", *p, *q)
-			}
+			checkEpochs(t, p, q)
+			checkElection(t, after, next, p, q, cmd)
+			checkDropped(t, after, next, p, q, cmd)
 		}
 	}
 	for b := range before.Brokers() {
-		if next, ok := after.Broker(b.ID); !ok || next.Epoch < b.Epoch || next.Epoch == b.Epoch && next.Incarnation != b.Incarnation {
-			t.Fatalf("broker epoch went back or is shared: %+v, then %+v", b, next)
+		if next, ok := after.Broker(b.ID); !ok && b.State != Fenced || ok && next.Epoch == b.Epoch && next.Incarnation != b.Incarnation {
+			t.Fatalf("broker is gone, or two share an epoch: %+v, then %+v", b, next)
 		}
+	}
+	for b := range after.Brokers() {
+		if old, ok := before.Broker(b.ID); (!ok || old.Epoch != b.Epoch) && b.Epoch != int64(after.Index()) {
+			t.Fatalf("broker epoch is not the index of its registration: %+v, then %+v", old, b) // so it only grows
+		}
+	}
+}
+
+// checkEpochs: all epochs only grow, each by one (I22).
+func checkEpochs(t *rapid.T, p, q *Partition) {
+	changed := !cmp.Equal(*p, *q)
+	steps := q.PartitionEpoch - p.PartitionEpoch
+	if changed && steps != 1 || !changed && steps != 0 {
+		t.Fatalf("partition epoch is not a count of changes: %+v, then %+v", *p, *q)
+	}
+	ended := p.Reassigning() && !q.Reassigning() || len(minus(p.Replicas, q.Replicas)) > 0
+	steps = q.LeaderEpoch - p.LeaderEpoch
+	if want := p.Leader != q.Leader || ended; want && steps != 1 || !want && steps != 0 {
+		t.Fatalf("leader epoch does not count leaders and reassignments: %+v, then %+v", *p, *q)
+	}
+}
+
+// checkElection: whoever leads without having been a candidate does so by an unclean election that was
+// allowed, and which shows (I3, I17).
+func checkElection(t *rapid.T, im *Image, topic *Topic, p, q *Partition, cmd Command) {
+	candidates := slices.Concat(p.ISR, p.ELR)
+	if x, ok := cmd.(*AlterPartition); ok { // by a leader that shuts down
+		for _, m := range x.ISR {
+			candidates = append(candidates, m.ID)
+		}
+	}
+	if p.UncleanEpoch == q.UncleanEpoch {
+		if q.Leader != NoLeader && q.Leader != p.Leader && !slices.Contains(candidates, q.Leader) {
+			t.Fatalf("%d leads and was no candidate: %+v, then %+v", q.Leader, *p, *q)
+		}
+		return
+	}
+	if q.UncleanEpoch != q.LeaderEpoch || p.LeaderEpoch == q.LeaderEpoch || !q.Recovering || !slices.Equal(q.ISR, []int32{q.Leader}) {
+		t.Fatalf("unclean election does not show: %+v, then %+v", *p, *q)
+	}
+	_, wish := cmd.(*ElectLeader)
+	_, recovery := cmd.(*RecoverLeader)
+	enabled, overridden := topic.Config[uncleanKey]
+	if !overridden {
+		enabled = im.Config(BrokerResource, "")[uncleanKey]
+	}
+	if !wish && !recovery && enabled != "true" {
+		t.Fatalf("%T led to an unclean election that is not allowed: %+v, then %+v", cmd, *p, *q)
+	}
+}
+
+// checkDropped: a replica that may be needed goes only when enough others are in sync (I28).
+func checkDropped(t *rapid.T, im *Image, topic *Topic, p, q *Partition, cmd Command) {
+	needed := slices.Concat(p.ISR, p.ELR, p.LastKnownELR)
+	if len(common(needed, minus(p.Replicas, q.Replicas))) > 0 && len(q.ISR) < im.MinInSync(topic, len(q.Replicas)) {
+		t.Fatalf("replicas were dropped below min: %+v, then %+v", *p, *q)
+	}
+	if _, ok := cmd.(*Reassign); !ok && len(q.Adding) == 0 && len(minus(p.Adding, q.ISR)) > 0 {
+		t.Fatalf("complete before all were in sync: %+v, then %+v", *p, *q)
 	}
 }
 
@@ -363,7 +429,7 @@ func TestTableAgreesWithTwin(t *testing.T) {
 			case next.sum != im.sum || next.shards != im.shards || next.NextProducerID() != im.NextProducerID() || next.ClusterID() != im.ClusterID():
 				t.Fatalf("%T was rejected (%v) and changed something", cmd, err)
 			}
-			checkEpochs(t, im, next)
+			checkStep(t, im, next, cmd)
 			checkShardEpochs(t, im, next)
 			return next
 		})

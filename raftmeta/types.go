@@ -25,13 +25,16 @@ type Topic struct {
 
 // Partition is who holds one partition, and who leads it. It holds no offsets of any kind.
 type Partition struct {
-	Replicas       []int32 // order is preference
+	Replicas       []int32 // order is preference; during a reassignment those of before and those to come
+	Adding         []int32 // those that a reassignment brings in, until all are in sync
+	Removing       []int32 // those that leave when it completes
 	ISR            []int32 // in the order of Replicas
 	ELR            []int32 // eligible leaders outside the ISR: they hold every committed record (KIP-966, replication.md 9.5)
 	LastKnownELR   []int32 // left ISR or ELR under suspicion of lost data; candidates only by recovery (11.4)
 	Leader         int32   // NoLeader if none
 	LeaderEpoch    int32   // never falls while the topic id lives
 	PartitionEpoch int32   // +1 with every change of this struct
+	UncleanEpoch   int32   // leader epoch of the newest unclean or recovery election, -1 if there was none
 	Recovering     bool    // elected uncleanly; the ISR may not grow until the leader reports that it has recovered
 }
 

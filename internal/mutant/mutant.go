@@ -38,6 +38,8 @@ const (
 	AlterIgnoresEpoch    Bug = "alter-ignores-epoch"    // 9.3: partition epoch not compared
 	AlterAdmitsFenced    Bug = "alter-admits-fenced"    // 9.3: members need not be active in their epoch
 	FenceKeepsISR        Bug = "fence-keeps-isr"        // I14
+	ReassignDropsEarly   Bug = "reassign-drops-early"   // 13.1, I28: complete before the new replicas are in sync
+	ShardEpochNotChecked Bug = "shard-epoch-unchecked"  // 18.1, I43: a former coordinator's commands take effect
 )
 
 // All lists every bug.
@@ -47,4 +49,5 @@ var All = []Bug{
 	JoinOldBrokerEpoch, AdoptOwnProposal, ForgetOpenProposal, NoTruncation, TruncateToHW, StaleEpochFetch,
 	NoDivergenceCheck, DivergenceMovesState, HWBeforeTruncation, StaleAnswerAppended, FollowerHWPastEnd,
 	ElectOutsideISR, ElectKeepsEpoch, ELRKeepsSuspect, ELRForgotten, AlterIgnoresEpoch, AlterAdmitsFenced, FenceKeepsISR,
+	ReassignDropsEarly, ShardEpochNotChecked,
 }
