@@ -117,6 +117,67 @@ func BenchmarkFence(b *testing.B) {
 	}
 }
 
+// largeTopics is an image of three brokers and three topics with 1000 partitions on all of them.
+func largeTopics(b *testing.B) *Image {
+	commands := []Command{}
+	for i, id := range worldBrokers {
+		commands = append(commands, &RegisterBroker{ID: id, Incarnation: testID(i + 1)}, &ActivateBroker{id, int64(2*i + 1)})
+	}
+	for i := range 3 {
+		assignments := make([][]int32, 1000)
+		for n := range assignments {
+			assignments[n] = []int32{int32(1 + n%3), int32(1 + (n+1)%3), int32(1 + (n+2)%3)}
+		}
+		commands = append(commands, &CreateTopic{
+			ID: testID(10 + i), Name: fmt.Sprint("topic-", i), Config: map[string]string{minInSyncKey: "2"}, Assignments: assignments,
+		})
+	}
+	im := NewImage()
+	for _, cmd := range commands {
+		next, _, err := Apply(im, im.Index()+1, 1, cmd)
+		if err != nil {
+			b.Fatal(err)
+		}
+		im = next
+	}
+	return im
+}
+
+// BenchmarkFenceOneOfThree is how long 3000 partitions wait for each other when one of three brokers dies.
+func BenchmarkFenceOneOfThree(b *testing.B) {
+	im := largeTopics(b)
+	for b.Loop() {
+		if _, _, err := Apply(im, im.Index()+1, 1, &FenceBroker{1, 1}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkShrinkAll is an entry in which the leaders of all partitions of a topic drop a member at once.
+func BenchmarkShrinkAll(b *testing.B) {
+	im := largeTopics(b)
+	topic, _ := im.TopicByID(testID(10))
+	var commands []Command
+	for i := range topic.Partitions {
+		p := &topic.Partitions[i]
+		x := &AlterPartition{TopicID: topic.ID, Partition: int32(i), Leader: p.Leader, BrokerEpoch: int64(2*p.Leader - 1)}
+		for _, id := range p.ISR[:2] {
+			x.ISR = append(x.ISR, ISRMember{id, int64(2*id - 1)})
+		}
+		commands = append(commands, x)
+	}
+	for b.Loop() {
+		e := newEdit(im)
+		e.at(im.Index()+1, 1)
+		for _, cmd := range commands {
+			if _, err := e.applyCommand(cmd); err != nil {
+				b.Fatal(err)
+			}
+		}
+		e.done()
+	}
+}
+
 func BenchmarkApplyOffsetCommit(b *testing.B) {
 	im := manyTopics(b)
 	e := newEdit(im)

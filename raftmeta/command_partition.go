@@ -48,10 +48,10 @@ func (x *AlterPartition) apply(e *edit) (Result, error) {
 		return Result{}, err
 	}
 	if err := x.checkSender(e, p); err != nil {
-		return Result{Partition: p}, err
+		return partitionResult(p), err
 	}
 	if err := x.checkISR(e, p); err != nil {
-		return Result{Partition: p}, err
+		return partitionResult(p), err
 	}
 	next := *p
 	isr := make([]int32, len(x.ISR))
@@ -63,7 +63,7 @@ func (x *AlterPartition) apply(e *edit) (Result, error) {
 	if !e.isActive(x.Leader) {
 		e.leaveISR(t, &next, x.Leader) // it shuts down, and now somebody can lead in its place
 	}
-	return Result{Partition: e.changePartition(t, x.Partition, next)}, nil
+	return e.changePartition(t, x.Partition, next), nil
 }
 
 // checkSender judges, in this order, whether the sender is the leader that the log knows. Epochs
@@ -134,19 +134,19 @@ func (x *ElectLeader) apply(e *edit) (Result, error) {
 	next := *p
 	switch preferred := p.Replicas[0]; {
 	case !x.Unclean && p.Leader == preferred, x.Unclean && p.Leader != NoLeader:
-		return Result{Partition: p}, ErrElectionNotNeeded
+		return partitionResult(p), ErrElectionNotNeeded
 	case !x.Unclean && (!slices.Contains(p.ISR, preferred) || !e.isActive(preferred)):
-		return Result{Partition: p}, ErrNoCandidate
+		return partitionResult(p), ErrNoCandidate
 	case !x.Unclean:
 		next.Leader = preferred
 	default:
 		leader := e.firstActive(p.Replicas, p.Replicas)
 		if leader == NoLeader {
-			return Result{Partition: p}, ErrNoCandidate
+			return partitionResult(p), ErrNoCandidate
 		}
 		next.electUncleanly(leader)
 	}
-	return Result{Partition: e.changePartition(t, x.Partition, next)}, nil
+	return e.changePartition(t, x.Partition, next), nil
 }
 
 // RecoverLeader gives a leader to a partition whose candidates all came back under suspicion of lost data:
@@ -175,15 +175,15 @@ func (x *RecoverLeader) apply(e *edit) (Result, error) {
 	}
 	switch {
 	case x.PartitionEpoch != p.PartitionEpoch:
-		return Result{Partition: p}, ErrPartitionEpoch
+		return partitionResult(p), ErrPartitionEpoch
 	case p.Leader != NoLeader || len(p.ISR)+len(p.ELR) > 0:
-		return Result{Partition: p}, ErrElectionNotNeeded
+		return partitionResult(p), ErrElectionNotNeeded
 	case !slices.Contains(p.Replicas, x.Leader) || !e.isActive(x.Leader):
-		return Result{Partition: p}, ErrNoCandidate
+		return partitionResult(p), ErrNoCandidate
 	}
 	next := *p
 	next.electUncleanly(x.Leader)
-	return Result{Partition: e.changePartition(t, x.Partition, next)}, nil
+	return e.changePartition(t, x.Partition, next), nil
 }
 
 // partition finds one partition of a live topic.
@@ -198,15 +198,21 @@ func (e *edit) partition(id uuid.ID, number int32) (*Topic, *Partition, error) {
 	return t, &t.Partitions[number], nil
 }
 
-// changePartition settles a change of one partition, replaces it, and returns where it lies now.
-func (e *edit) changePartition(t *Topic, number int32, p Partition) *Partition {
+// partitionResult has a copy: a result may be kept for long, and must not keep all partitions of a topic.
+func partitionResult(p *Partition) Result {
+	kept := *p
+	return Result{Partition: &kept}
+}
+
+// changePartition settles a change of one partition and replaces it.
+func (e *edit) changePartition(t *Topic, number int32, p Partition) Result {
 	old := &t.Partitions[number]
 	if !e.settle(t, old, &p) {
-		return old
+		return partitionResult(old)
 	}
 	next := *t
 	next.Partitions = slices.Clone(t.Partitions)
 	next.Partitions[number] = p
 	e.putTopic(&next)
-	return &next.Partitions[number]
+	return partitionResult(&p)
 }

@@ -36,16 +36,16 @@ func (x *Reassign) apply(e *edit) (Result, error) {
 		return Result{}, err
 	}
 	if !e.registered(x.Replicas) {
-		return Result{Partition: p}, ErrInvalidAssignment
+		return partitionResult(p), ErrInvalidAssignment
 	}
 	cancel := len(x.Replicas) == 0
 	if cancel && !p.Reassigning() {
-		return Result{Partition: p}, ErrNoReassignment
+		return partitionResult(p), ErrNoReassignment
 	}
 	next := *p
 	unwanted := minus(p.Adding, x.Replicas)
 	if err := e.checkDrop(t, p, unwanted); err != nil {
-		return Result{Partition: p}, err
+		return partitionResult(p), err
 	}
 	original := minus(p.Replicas, p.Adding)
 	e.drop(t, &next, unwanted)
@@ -56,7 +56,7 @@ func (x *Reassign) apply(e *edit) (Result, error) {
 		next.Removing = minus(original, x.Replicas)
 		next.setISR(next.ISR, nil, e.minInSync(t, len(next.Replicas)))
 	}
-	return Result{Partition: e.changePartition(t, x.Partition, next)}, nil
+	return e.changePartition(t, x.Partition, next), nil
 }
 
 // registered reports whether a list names registered brokers only, and none of them twice.

@@ -12,8 +12,11 @@ import (
 // edit turns one image into the next. Commands read and write through it, so that those of one batch
 // see each other; done ends it. It is used by one goroutine. Objects are replaced, never modified.
 type edit struct {
-	base  Image // scalars are current, trees are as of the start
+	base  Image // scalars are current, trees are as of the start; the sum lacks what unsummed names
 	dirty dirtySet
+	// unsummed holds the topics that changed, as the state sum counts them (nil: not at all). A topic is
+	// encoded with all its partitions, so that once per edit must do however many of them change.
+	unsummed map[uuid.ID]*Topic
 
 	topics       table[*Topic]
 	topicIDs     table[*Topic]
@@ -65,6 +68,7 @@ func (t *table[T]) commit() *iradix.Tree[T] {
 func newEdit(im *Image) *edit {
 	return &edit{
 		base:         *im,
+		unsummed:     make(map[uuid.ID]*Topic),
 		topics:       table[*Topic]{tree: im.topics},
 		topicIDs:     table[*Topic]{tree: im.topicIDs},
 		normalised:   table[*Topic]{tree: im.normalised},
@@ -80,12 +84,16 @@ func newEdit(im *Image) *edit {
 // at moves the edit to the log entry whose commands come next.
 func (e *edit) at(index, term uint64) {
 	invariant.Check(index > e.base.index, "entry %d applied after entry %d", index, e.base.index)
-	e.base.advanceAudit(index)
+	if e.base.auditDue(index) {
+		e.sumTopics()
+		e.base.advanceAudit(index)
+	}
 	e.base.index, e.base.term = index, term
 }
 
 // done returns the new image. The edit must not be used again.
 func (e *edit) done() *Image {
+	e.sumTopics()
 	im := e.base
 	im.topics = e.topics.commit()
 	im.topicIDs = e.topicIDs.commit()
@@ -117,15 +125,12 @@ func (e *edit) topic(id uuid.ID) (*Topic, bool) { return e.topicIDs.get(id[:]) }
 
 // putTopic creates a topic or replaces the one with its id; name and tenant never change.
 func (e *edit) putTopic(t *Topic) {
-	name := appendNameKey(nil, t.Tenant, t.Name)
-	if old, ok := e.topics.set(name, t); ok {
-		invariant.Check(old.ID == t.ID, "topic %q replaced by another of its name", t.Name)
-		e.base.sum.subtract(e.encodedTopic(old))
-	}
+	old, ok := e.topics.set(appendNameKey(nil, t.Tenant, t.Name), t)
+	invariant.Check(!ok || old.ID == t.ID, "topic %q replaced by another of its name", t.Name)
 	id := t.ID
 	e.topicIDs.set(id[:], t)
 	e.normalised.set(appendNormalisedKey(nil, t.Tenant, t.Name), t)
-	e.base.sum.add(e.encodedTopic(t))
+	e.sumLater(t.ID, old)
 	e.dirty.topic(t.ID)
 }
 
@@ -134,8 +139,28 @@ func (e *edit) removeTopic(t *Topic) {
 	e.topics.remove(appendNameKey(nil, t.Tenant, t.Name))
 	e.topicIDs.remove(id[:])
 	e.normalised.remove(appendNormalisedKey(nil, t.Tenant, t.Name))
-	e.base.sum.subtract(e.encodedTopic(t))
+	e.sumLater(t.ID, t)
 	e.dirty.topic(t.ID)
+}
+
+// sumLater notes that a topic was replaced: old is what was there before, nil if nothing.
+func (e *edit) sumLater(id uuid.ID, old *Topic) {
+	if _, noted := e.unsummed[id]; !noted {
+		e.unsummed[id] = old
+	}
+}
+
+// sumTopics brings the state sum up to date. It is a sum, so the order of the map does not matter.
+func (e *edit) sumTopics() {
+	for id, old := range e.unsummed {
+		if old != nil {
+			e.base.sum.subtract(e.encodedTopic(old))
+		}
+		if t, ok := e.topic(id); ok {
+			e.base.sum.add(e.encodedTopic(t))
+		}
+	}
+	clear(e.unsummed)
 }
 
 func (e *edit) encodedTombstone(t *Tombstone) []byte {

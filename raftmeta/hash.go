@@ -66,13 +66,15 @@ func (im *Image) appendState(dst []byte) []byte {
 	return dst
 }
 
-// advanceAudit is called before the entry at index is applied. If the log crossed a multiple of
-// auditInterval since the last entry of commands, the state there is the present one.
+// auditDue reports whether the log crosses a multiple of auditInterval between the last entry of commands
+// and the one at index, which is about to be applied. The state there is the present one.
+func (im *Image) auditDue(index uint64) bool { return lastBoundary(index) > im.audit.Index }
+
+func lastBoundary(index uint64) uint64 { return (index - 1) / auditInterval * auditInterval }
+
+// advanceAudit chains the present state into the audit of the boundary before index.
 func (im *Image) advanceAudit(index uint64) {
-	boundary := (index - 1) / auditInterval * auditInterval
-	if boundary <= im.audit.Index {
-		return
-	}
+	boundary := lastBoundary(index)
 	buf := append(make([]byte, 0, stateBytes), im.audit.Hash[:]...)
 	buf = binary.LittleEndian.AppendUint64(buf, boundary)
 	im.audit = Audit{Index: boundary, Hash: sha256.Sum256(im.appendState(buf))}

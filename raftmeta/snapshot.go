@@ -249,13 +249,14 @@ func readSnapshot(r io.Reader) (*Image, error) {
 
 // finish puts the scalars into the loaded image, after the state sum has proved it whole.
 func (h *snapshotHeader) finish(e *edit) (*Image, error) {
-	if e.base.sum != h.sum {
+	im := e.done()
+	if im.sum != h.sum {
 		return nil, fmt.Errorf("%w: snapshot's objects do not add up to its state sum", ErrCorrupt)
 	}
-	e.base.index, e.base.term = h.index, h.term
-	e.base.clusterID, e.base.featureLevel = h.clusterID, h.featureLevel
-	e.base.nextProducerID, e.base.shards, e.base.audit = h.producerID, h.shards, h.audit
-	return e.done(), nil
+	im.index, im.term = h.index, h.term
+	im.clusterID, im.featureLevel = h.clusterID, h.featureLevel
+	im.nextProducerID, im.shards, im.audit = h.producerID, h.shards, h.audit
+	return im, nil
 }
 
 func decodeInto(body []byte, fields func(c *coder)) error {
