@@ -44,10 +44,12 @@ func brokerFields(c *coder, b *Broker) {
 	c.name(&b.Rack)
 	state := byte(b.State)
 	c.byte(&state)
-	if c.decoding && c.err == nil && state > byte(ShuttingDown) {
-		c.corrupt("broker state %d", state)
+	if c.decoding { // what is encoded is shared, and read meanwhile
+		if c.err == nil && state > byte(ShuttingDown) {
+			c.corrupt("broker state %d", state)
+		}
+		b.State = BrokerState(state)
 	}
-	b.State = BrokerState(state)
 	c.bool(&b.Draining)
 }
 
