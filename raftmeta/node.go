@@ -109,9 +109,9 @@ func openTransport(o *Options, config *raft.Config) raft.Transport {
 	case o.transport != nil:
 		return o.transport
 	case o.Stream != nil:
-		return raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+		return namedTransport{raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 			Stream: o.Stream, MaxPool: 3, Timeout: transportTimeout, Logger: config.Logger,
-		})
+		})}
 	}
 	_, alone := raft.NewInmemTransport(raft.ServerAddress(o.ServerID))
 	return alone

@@ -19,7 +19,8 @@ type Options struct {
 	// ServerID is this server's Raft identity: node id and storage id, so that a wiped voter comes back
 	// as somebody else and can never vote twice (replication.md 4.7). Required.
 	ServerID string
-	// Stream carries Raft's RPCs. Nil makes a server that nobody can reach: a cluster of one.
+	// Stream carries Raft's RPCs. It is asked to dial HOST:PORT/SERVER-ID, and must reach nobody but that
+	// server: another one may live at the address by now. Nil makes a server that nobody can reach: a cluster of one.
 	Stream raft.StreamLayer
 	// Forward reaches the server that leads, for proposals made on this one. Without it they fail with
 	// ErrNotLeader anywhere but on the leader.
