@@ -18,6 +18,9 @@ import (
 // maxAnswer bounds an answer on the peer port: a fetch of replica.fetch.response.max.bytes and one batch.
 const maxAnswer = 256 << 20
 
+// ErrNotSent means that a request did not leave this node: there was no connection to send it on.
+var ErrNotSent = errors.New("request was not sent")
+
 // Link is a connection to another broker's peer port that is made when it is needed, and again after an
 // error. It carries one request at a time. Its methods may be called from any goroutine.
 type Link struct {
@@ -43,8 +46,8 @@ func (p *Peers) Link(address string) *Link {
 func (l *Link) Address() string { return l.address }
 
 // Do sends a request in the version that it has, and returns the answer; the answer's byte slices are
-// valid until the next call. After an error the connection is gone, and with it whatever the other side
-// kept for it; fresh tells whether the request was the first on its connection. It waits for ctx.
+// valid until the next call. With ErrNotSent nothing was sent. After an error the connection is gone, and
+// with it whatever the other side kept for it. It waits for ctx.
 func (l *Link) Do(ctx context.Context, req kmsg.Request) (resp kmsg.Response, err error) {
 	select {
 	case l.busy <- struct{}{}:
@@ -87,9 +90,9 @@ func (l *Link) Close() {
 }
 
 func (l *Link) connect(ctx context.Context) error {
-	conn, err := l.peers.dial(ctx, kindKafka, l.address)
+	conn, _, err := l.peers.dial(ctx, kindKafka, l.address, identity{})
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w", ErrNotSent, err)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,47 +25,46 @@ const (
 )
 
 const (
-	helloVersion = 1
-	helloBytes   = 2 + 16 // kind, version, cluster id
 	helloTimeout = 5 * time.Second
 	dialTimeout  = 2 * time.Second
 	// maxGreeting bounds the connections that have not said hello yet.
 	maxGreeting = 256
 )
 
-// Answers to a hello.
-const (
-	helloOK byte = iota
-	helloOtherCluster
-	helloUnknown
-)
-
-// ErrOtherCluster means that a node belongs to another cluster and will have nothing to do with this one.
-var ErrOtherCluster = errors.New("the node at the other end belongs to another cluster")
-
 // Peers is a node's peer port: one listener for Raft and for Kafka's protocol between brokers, and the
 // way to the peer ports of others. Nodes of different clusters refuse each other (replication.md 4.8).
 type Peers struct {
 	listener  net.Listener
 	advertise string
-	security  *tls.Config // nil is plain TCP
+	self      identity
+	locate    func(identity) (address string, ok bool) // by gossip; nil without
+	security  *tls.Config                              // nil is plain TCP
 	logger    *slog.Logger
 	clusterID atomic.Pointer[uuid.ID] // zero before the node has one
 
 	raft, kafka *acceptQueue
+	library     connSet // of Raft
 	greeting    chan struct{}
 	running     sync.WaitGroup
 	closed      chan struct{}
 	closing     sync.Once
 }
 
-// NewPeers takes over a listener and serves it until Close. advertise is where other nodes connect.
+// NewPeers takes over a listener and serves it until Close, as a node that says nothing of itself.
+// advertise is where other nodes connect.
 func NewPeers(listener net.Listener, advertise string, security *tls.Config, logger *slog.Logger) *Peers {
+	return newPeers(listener, advertise, security, logger, identity{}, nil)
+}
+
+func newPeers(
+	listener net.Listener, advertise string, security *tls.Config, logger *slog.Logger,
+	self identity, locate func(identity) (string, bool),
+) *Peers {
 	if advertise == "" {
 		advertise = listener.Addr().String()
 	}
 	p := &Peers{
-		listener: listener, advertise: advertise, security: security, logger: logger,
+		listener: listener, advertise: advertise, security: security, logger: logger, self: self, locate: locate,
 		greeting: make(chan struct{}, maxGreeting), closed: make(chan struct{}),
 	}
 	p.raft, p.kafka = newAcceptQueue(listener.Addr(), p.closed), newAcceptQueue(listener.Addr(), p.closed)
@@ -82,13 +82,14 @@ func (p *Peers) Address() string { return p.advertise }
 // Kafka is the listener of the connections that speak Kafka's protocol.
 func (p *Peers) Kafka() net.Listener { return p.kafka }
 
-// Close ends the port. Connections that were handed out are their owners' to close.
+// Close ends the port, and the connections of Raft. Others that were handed out are their owners' to close.
 func (p *Peers) Close() error {
 	var err error
 	p.closing.Do(func() {
 		close(p.closed)
 		err = p.listener.Close()
 		p.running.Wait()
+		p.library.close()
 	})
 	return err
 }
@@ -129,46 +130,21 @@ func (p *Peers) greet(conn net.Conn) {
 	}
 	queue := p.kafka
 	if kind == kindRaft {
-		queue = p.raft
+		queue, conn = p.raft, p.library.add(conn)
 	}
 	if !queue.offer(conn) {
 		_ = conn.Close()
 	}
 }
 
-func (p *Peers) hello(conn net.Conn) (kind byte, err error) {
-	if err := conn.SetDeadline(time.Now().Add(helloTimeout)); err != nil {
-		return 0, err
-	}
-	var in [helloBytes]byte
-	if _, err := io.ReadFull(conn, in[:]); err != nil {
-		return 0, fmt.Errorf("read hello: %w", err)
-	}
-	kind = in[0]
-	own, theirs := *p.clusterID.Load(), uuid.ID(in[2:])
-	answer, refused := helloOK, error(nil)
-	switch {
-	case kind != kindRaft && kind != kindKafka || in[1] != helloVersion:
-		answer, refused = helloUnknown, fmt.Errorf("hello %q of version %d is not one of ours", kind, in[1])
-	case own != theirs && !own.IsZero() && !theirs.IsZero(), kind == kindRaft && own != theirs:
-		answer, refused = helloOtherCluster, fmt.Errorf("it belongs to cluster %s, this node to %s", theirs, own)
-	}
-	if _, err := conn.Write([]byte{answer}); err != nil {
-		return 0, fmt.Errorf("answer hello: %w", err)
-	}
-	if refused != nil {
-		return 0, refused
-	}
-	return kind, conn.SetDeadline(time.Time{})
-}
-
-// dial opens a connection of one kind to another node's peer port.
-func (p *Peers) dial(ctx context.Context, kind byte, address string) (net.Conn, error) {
+// dial opens a connection of one kind to another node's peer port: to the node that is meant, or with the
+// zero identity to whoever answers there.
+func (p *Peers) dial(ctx context.Context, kind byte, address string, to identity) (net.Conn, introduction, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", address)
+	conn, err := p.dialer().DialContext(ctx, "tcp", address)
 	if err != nil {
-		return nil, err
+		return nil, introduction{}, err
 	}
 	if p.security != nil {
 		config := p.security.Clone()
@@ -177,32 +153,35 @@ func (p *Peers) dial(ctx context.Context, kind byte, address string) (net.Conn, 
 		}
 		conn = tls.Client(conn, config)
 	}
-	if err := p.sayHello(ctx, conn, kind); err != nil {
-		return nil, errors.Join(fmt.Errorf("peer %s: %w", address, err), conn.Close())
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	deadline, _ := ctx.Deadline()
+	met, err := p.sayHello(conn, deadline, kind, to)
+	if err != nil {
+		return nil, met, errors.Join(fmt.Errorf("peer %s: %w", address, err), conn.Close())
 	}
-	return conn, nil
+	if !stop() {
+		return nil, met, errors.Join(ctx.Err(), conn.Close())
+	}
+	return conn, met, nil
 }
 
-func (p *Peers) sayHello(ctx context.Context, conn net.Conn, kind byte) error {
-	deadline, _ := ctx.Deadline()
-	if err := conn.SetDeadline(deadline); err != nil {
-		return err
+// dialer calls from the address that the node listens on, if it is a particular one: a host with several
+// addresses then shows the others the one by which they know this node.
+func (p *Peers) dialer() *net.Dialer {
+	if at, ok := p.listener.Addr().(*net.TCPAddr); ok && !at.IP.IsUnspecified() {
+		return &net.Dialer{LocalAddr: &net.TCPAddr{IP: at.IP, Zone: at.Zone}}
 	}
-	id := *p.clusterID.Load()
-	if _, err := conn.Write(append([]byte{kind, helloVersion}, id[:]...)); err != nil {
-		return fmt.Errorf("say hello: %w", err)
+	return &net.Dialer{}
+}
+
+// introduce asks who answers at an address. What is known of it is also returned with a refusal.
+func (p *Peers) introduce(ctx context.Context, address string) (introduction, error) {
+	conn, met, err := p.dial(ctx, kindKafka, address, identity{})
+	if err != nil {
+		return met, err
 	}
-	var answer [1]byte
-	if _, err := io.ReadFull(conn, answer[:]); err != nil {
-		return fmt.Errorf("wait for the answer to hello: %w", err)
-	}
-	switch answer[0] {
-	case helloOK:
-		return conn.SetDeadline(time.Time{})
-	case helloOtherCluster:
-		return ErrOtherCluster
-	}
-	return fmt.Errorf("hello was answered with %d", answer[0])
+	return met, conn.Close()
 }
 
 // Stream is the peer port as the Raft library wants it.
@@ -213,10 +192,87 @@ type stream struct {
 	p *Peers
 }
 
-func (s stream) Dial(address raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
+// Addr is where other nodes connect; the library passes it on to them as this server's address.
+func (s stream) Addr() net.Addr { return advertised(s.p.advertise) }
+
+type advertised string
+
+func (advertised) Network() string  { return "tcp" }
+func (a advertised) String() string { return string(a) }
+
+// Dial implements raft.StreamLayer. raftmeta asks for HOST:PORT/SERVER-ID. The server is looked for where
+// it was last heard of, for its committed address may be that of an earlier run.
+func (s stream) Dial(target raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
-	return s.p.dial(ctx, kindRaft, string(address))
+	address, server, _ := strings.Cut(string(target), "/")
+	to, err := parseServerID(server)
+	if err != nil {
+		return nil, err
+	}
+	if s.p.locate != nil {
+		if heard, ok := s.p.locate(to); ok {
+			address = heard
+		}
+	}
+	conn, _, err := s.p.dial(ctx, kindRaft, address, to)
+	if err != nil {
+		return nil, err
+	}
+	return s.p.library.add(conn), nil
+}
+
+// connSet closes connections for a library that forgets them: Raft's transport leaves those that it keeps
+// for later, and those that it reads from, to whoever made them.
+type connSet struct {
+	mu     sync.Mutex // guards the fields below
+	open   map[*ownedConn]struct{}
+	closed bool
+}
+
+type ownedConn struct {
+	net.Conn
+	set *connSet
+}
+
+func (s *connSet) add(conn net.Conn) net.Conn {
+	owned := &ownedConn{conn, s}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		_ = conn.Close()
+	}
+	if s.open == nil {
+		s.open = map[*ownedConn]struct{}{}
+	}
+	s.open[owned] = struct{}{}
+	return owned
+}
+
+// Read reports the end of a connection that this side closed as an end, which to the library is no error.
+func (c *ownedConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if errors.Is(err, net.ErrClosed) {
+		err = io.EOF
+	}
+	return n, err
+}
+
+func (c *ownedConn) Close() error {
+	c.set.mu.Lock()
+	delete(c.set.open, c)
+	c.set.mu.Unlock()
+	return c.Conn.Close()
+}
+
+func (s *connSet) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	for conn := range s.open {
+		_ = conn.Conn.Close()
+	}
+	s.open = nil
 }
 
 // acceptQueue is the part of a shared listener that takes connections of one kind.
