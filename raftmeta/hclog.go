@@ -6,16 +6,53 @@ import (
 	"io"
 	"log"
 	"log/slog"
+	"sync"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 )
 
 // raftLogger lets the Raft library log through slog. What the library calls informative is about its
-// own steps, so it becomes debug; warnings and errors stay what they are.
+// own steps, so it becomes debug; warnings and errors stay what they are, but while a peer is away the
+// library says so ten times a second, which the log does not repeat.
 type raftLogger struct {
 	to      *slog.Logger
 	name    string
 	implied []any
+	said    *repeats
+}
+
+// repeats remembers what was said lately.
+type repeats struct {
+	mu   sync.Mutex // guards last
+	last map[string]time.Time
+}
+
+const (
+	repeatAfter = 30 * time.Second // the same is said again
+	maxRepeats  = 256              // what is remembered
+)
+
+func newRaftLogger(to *slog.Logger) *raftLogger {
+	return &raftLogger{to: to, name: "raft", said: &repeats{last: map[string]time.Time{}}}
+}
+
+// again tells whether a line was said lately. Of the arguments the first counts: whom it is about.
+func (r *repeats) again(msg string, args []any, now time.Time) bool {
+	key := msg
+	if len(args) > 1 {
+		key = fmt.Sprint(msg, args[1])
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if at, ok := r.last[key]; ok && now.Sub(at) < repeatAfter {
+		return true
+	}
+	if len(r.last) >= maxRepeats {
+		clear(r.last)
+	}
+	r.last[key] = now
+	return false
 }
 
 var _ hclog.Logger = (*raftLogger)(nil)
@@ -42,7 +79,7 @@ func (l *raftLogger) Log(level hclog.Level, msg string, args ...any) {
 	if msg == electionStart {
 		at = slog.LevelDebug
 	}
-	if !l.to.Enabled(context.Background(), at) {
+	if !l.to.Enabled(context.Background(), at) || at >= slog.LevelWarn && l.said.again(msg, args, time.Now()) {
 		return
 	}
 	for i, arg := range args { // the library's own formatter prints these lazily
@@ -73,7 +110,7 @@ func (l *raftLogger) ImpliedArgs() []any { return l.implied }
 func (l *raftLogger) Name() string       { return l.name }
 
 func (l *raftLogger) With(args ...any) hclog.Logger {
-	return &raftLogger{l.to.With(args...), l.name, append(l.implied[:len(l.implied):len(l.implied)], args...)}
+	return &raftLogger{l.to.With(args...), l.name, append(l.implied[:len(l.implied):len(l.implied)], args...), l.said}
 }
 
 func (l *raftLogger) Named(name string) hclog.Logger {
@@ -84,7 +121,7 @@ func (l *raftLogger) Named(name string) hclog.Logger {
 }
 
 func (l *raftLogger) ResetNamed(name string) hclog.Logger {
-	return &raftLogger{l.to, name, l.implied}
+	return &raftLogger{l.to, name, l.implied, l.said}
 }
 
 // SetLevel does nothing: the slog handler decides.

@@ -5,10 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 )
 
@@ -101,7 +105,30 @@ func (n *Node) startRaft(o *Options) error {
 	if err != nil {
 		return fmt.Errorf("start Raft: %w", err)
 	}
+	n.standIfAlone(config)
 	return nil
+}
+
+// standIfAlone lets the only voter of a group begin its election at once, instead of first waiting for a
+// leader that cannot be: what a leader that hands over tells its successor, this node tells itself.
+func (n *Node) standIfAlone(config *raft.Config) {
+	transport, ok := n.transport.(namedTransport)
+	if !ok {
+		return
+	}
+	servers := n.raft.GetConfiguration().Configuration().Servers
+	if len(servers) != 1 || servers[0].ID != n.id || servers[0].Suffrage != raft.Voter {
+		return
+	}
+	self := transport.LocalAddr()
+	n.waits.Go(func() {
+		request := &raft.TimeoutNowRequest{RPCHeader: raft.RPCHeader{
+			ProtocolVersion: config.ProtocolVersion, ID: []byte(n.id), Addr: transport.EncodePeer(n.id, self),
+		}}
+		if err := transport.TimeoutNow(n.id, self, request, &raft.TimeoutNowResponse{}); err != nil {
+			n.log.Debug("the election of a cluster of one waits for its timeout", "err", err)
+		}
+	})
 }
 
 func openTransport(o *Options, config *raft.Config) raft.Transport {
@@ -118,10 +145,40 @@ func openTransport(o *Options, config *raft.Config) raft.Transport {
 }
 
 func closeTransport(t raft.Transport) error {
+	if network, ok := t.(namedTransport); ok {
+		network.CloseStreams() // Close leaves the pooled connections open
+	}
+	if network, ok := t.(namedTransport); ok {
+		network.CloseStreams() // Close leaves the pooled connections open
+	}
 	if c, ok := t.(io.Closer); ok {
 		return c.Close()
 	}
 	return nil
+}
+
+// HasState tells whether dir holds a metadata log, which is never bootstrapped again.
+func HasState(dir string) (bool, error) {
+	_, err := os.Stat(filepath.Join(dir, storeFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("look for Raft state: %w", err)
+	}
+	inner, err := openStore(dir)
+	if err != nil {
+		return false, err
+	}
+	snapshots, err := raft.NewFileSnapshotStoreWithLogger(dir, snapshotsKept, hclog.NewNullLogger())
+	if err != nil {
+		return false, errors.Join(fmt.Errorf("open snapshots: %w", err), inner.Close())
+	}
+	exists, err := raft.HasExistingState(inner, inner, snapshots)
+	if err != nil {
+		err = fmt.Errorf("look for Raft state: %w", err)
+	}
+	return exists, errors.Join(err, inner.Close())
 }
 
 // bootstrap writes the first configuration into an empty store.

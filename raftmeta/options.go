@@ -143,6 +143,6 @@ func (o *Options) raftConfig() *raft.Config {
 	c.SnapshotInterval = o.SnapshotInterval
 	c.TrailingLogs = o.TrailingLogs
 	c.NoLegacyTelemetry = true
-	c.Logger = &raftLogger{to: o.Logger.With("component", "raft"), name: "raft"}
+	c.Logger = newRaftLogger(o.Logger.With("component", "raft"))
 	return c
 }

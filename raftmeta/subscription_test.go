@@ -83,6 +83,11 @@ func TestSubscriptionAddsUpChanges(t *testing.T) {
 	if diff := cmp.Diff(Changes{Topics: []uuid.ID{testID(2)}}, f.wait(s)); diff != "" {
 		t.Error(diff)
 	}
+	f.apply(&MoveShard{0, firstOwner, 2})
+	f.apply(&MoveShard{0, firstOwner, 1}) // rejected
+	if diff := cmp.Diff(Changes{Shards: true}, f.wait(s)); diff != "" {
+		t.Error(diff)
+	}
 }
 
 func TestSubscriptionWaits(t *testing.T) {

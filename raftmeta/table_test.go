@@ -436,5 +436,6 @@ func TestTableAgreesWithTwin(t *testing.T) {
 		model.compare(t, im)
 		checkImage(t, im)
 		checkShards(t, im)
+		snapshotAndBack(t, im) // I20
 	})
 }
