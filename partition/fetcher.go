@@ -34,6 +34,8 @@ type Got struct {
 
 const (
 	retryPartition = 100 * time.Millisecond // after an error of one partition
+	retryEpoch     = 10 * time.Millisecond  // after one that only says that leader and follower learn of a change at different times
+	reportAfter    = 2 * time.Second        // an error that lasts so long is news for people
 	retrySource    = 50 * time.Millisecond  // after a fetch that failed as a whole
 	gatherChanges  = 2 * time.Millisecond   // how long changes of the assignment add up before a fetch is cut short
 )
@@ -54,7 +56,8 @@ type Fetcher struct {
 type followed struct {
 	name    string
 	retryAt time.Time
-	failing string // the error last logged
+	since   time.Time // when it began to fail, zero while it does not
+	failing string    // the error last logged
 }
 
 // NewFetcher makes a fetcher, which works while Run runs.
@@ -195,7 +198,8 @@ func (f *Fetcher) take(r *Replica, got *Got) {
 	f.note(r, err)
 }
 
-// note remembers how a partition fares: one line for each new trouble, and a pause before the next try.
+// note remembers how a partition fares: a pause before the next try, and one line for each trouble that
+// stays. When leaders move, some errors are the order of the day.
 func (f *Fetcher) note(r *Replica, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -203,12 +207,20 @@ func (f *Fetcher) note(r *Replica, err error) {
 	if state == nil || errors.Is(err, ErrNotFollower) {
 		return
 	}
+	now := time.Now()
 	if err == nil {
-		state.failing = ""
+		state.failing, state.since = "", time.Time{}
 		return
 	}
-	state.retryAt = time.Now().Add(retryPartition)
-	if text := err.Error(); text != state.failing {
+	if state.since.IsZero() {
+		state.since = now
+	}
+	state.retryAt = now.Add(retryPartition)
+	lasts := now.Sub(state.since) >= reportAfter
+	if !lasts && (errors.Is(err, ErrNotLeader) || errors.Is(err, ErrFencedEpoch) || errors.Is(err, ErrUnknownEpoch)) {
+		state.retryAt = now.Add(retryEpoch)
+	}
+	if text := err.Error(); lasts && text != state.failing {
 		state.failing = text
 		f.logger.Warn("a partition cannot be copied from its leader and is tried again", "log", state.name, "err", err)
 	}

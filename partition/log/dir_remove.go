@@ -34,16 +34,25 @@ func (d *Dir) Remove(l *Log) error {
 
 // RemoveTopic removes every log of a topic id, open or not.
 func (d *Dir) RemoveTopic(id uuid.ID) error {
+	return d.removeAll(func(log Ident) bool { return log.TopicID == id })
+}
+
+// RemovePartition removes the log of one partition of a topic id, open or not.
+func (d *Dir) RemovePartition(id uuid.ID, partition int32) error {
+	return d.removeAll(func(log Ident) bool { return log.TopicID == id && log.Partition == partition })
+}
+
+func (d *Dir) removeAll(doomed func(Ident) bool) error {
 	d.mu.Lock()
 	var open []*Log
 	for _, l := range d.logs {
-		if l != nil && l.id.TopicID == id {
+		if l != nil && doomed(l.id) {
 			open = append(open, l)
 		}
 	}
 	var closed []foundLog
 	for _, f := range d.found {
-		if f.known && f.ident.TopicID == id {
+		if f.known && doomed(f.ident) {
 			closed = append(closed, f)
 		}
 	}
