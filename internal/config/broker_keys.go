@@ -21,6 +21,7 @@ const (
 func brokerKeys(topic *Schema) []*Key {
 	keys := append(topicFamilyKeys(), logKeys()...)
 	keys = append(keys, requestKeys()...)
+	keys = append(keys, replicationKeys()...)
 	keys = append(keys, groupCoordinatorKeys()...)
 	keys = append(keys, identityKeys()...)
 	keys = append(keys, absentFeatureKeys()...)
@@ -97,6 +98,20 @@ func requestKeys() []*Key {
 	}
 }
 
+func replicationKeys() []*Key {
+	return []*Key{
+		// 10 s, not Kafka's 30: replication.md 20.
+		key("replica.lag.time.max.ms", TypeLong, "10000", "How long a follower may lag before it is out of sync, in ms.", atLeast(100), readOnly),
+		key("replica.fetch.max.bytes", TypeInt, "1048576", "Most bytes a follower asks for of one partition; a first batch larger than that is sent all the same.", atLeast(1), readOnly),
+		key("replica.fetch.response.max.bytes", TypeInt, "10485760", "Most bytes a follower asks for in one fetch.", atLeast(1024), readOnly),
+		key("replica.fetch.wait.max.ms", TypeInt, "500", "How long a leader holds a follower's fetch that finds nothing, in ms.", between(1, 10_000), readOnly),
+		nullable("replica.selector.class", TypeString, "Which replica a consumer is sent to. Null: the leader. "+rackSelector+": one in its client.rack.", oneOf(rackSelector), readOnly),
+	}
+}
+
+// rackSelector is Kafka's name for reading from the closest replica (KIP-392).
+const rackSelector = "org.apache.kafka.common.replica.RackAwareReplicaSelector"
+
 func groupCoordinatorKeys() []*Key {
 	return []*Key{
 		key("group.initial.rebalance.delay.ms", TypeInt, "3000", "How long the first rebalance of an empty group waits for more members, in ms.", atLeast(0), readOnly),
@@ -142,8 +157,6 @@ func absentFeatureKeys() []*Key {
 		key("sasl.enabled.mechanisms", TypeList, "", "SASL mechanisms that clients may use.", only(noSecurity), readOnly),
 		key("authorizer.class.name", TypeString, "", "What decides over access.", only(noSecurity), readOnly),
 		key("super.users", TypeString, "", "Principals that may do everything.", only(noSecurity), readOnly),
-		// 10 s, not Kafka's 30: replication.md 20.
-		key("replica.lag.time.max.ms", TypeLong, "10000", "How long a follower may lag before it is out of sync, in ms.", only("this broker has no followers"), readOnly),
 		key("auto.leader.rebalance.enable", TypeBoolean, "true", "Whether leadership returns to preferred replicas by itself.", only(noRebalancing), readOnly),
 		key("num.network.threads", TypeInt, "3", "Threads that read and write connections.", only(ownThreads), readOnly),
 		key("num.io.threads", TypeInt, "8", "Threads that serve requests.", only(ownThreads), readOnly),

@@ -119,6 +119,12 @@ type BrokerConfig struct {
 	MaxConnections        int
 	MaxConnectionsPerIP   int
 
+	ReplicaLagTimeMax            time.Duration
+	ReplicaFetchMaxBytes         int32
+	ReplicaFetchResponseMaxBytes int32
+	ReplicaFetchWait             time.Duration
+	RackAwareFetch               bool // replica.selector.class
+
 	RetentionCheckInterval time.Duration
 	CleanerEnable          bool
 	CleanerBackoff         time.Duration
@@ -147,6 +153,11 @@ func (r *Resolved) Broker() BrokerConfig {
 		ConnectionsMaxIdle:            r.millis("connections.max.idle.ms"),
 		MaxConnections:                r.int("max.connections"),
 		MaxConnectionsPerIP:           r.int("max.connections.per.ip"),
+		ReplicaLagTimeMax:             r.millis("replica.lag.time.max.ms"),
+		ReplicaFetchMaxBytes:          int32(r.value("replica.fetch.max.bytes").i),
+		ReplicaFetchResponseMaxBytes:  int32(r.value("replica.fetch.response.max.bytes").i),
+		ReplicaFetchWait:              r.millis("replica.fetch.wait.max.ms"),
+		RackAwareFetch:                r.value("replica.selector.class").text == rackSelector,
 		RetentionCheckInterval:        r.millis("log.retention.check.interval.ms"),
 		CleanerEnable:                 r.value("log.cleaner.enable").b,
 		CleanerBackoff:                r.millis("log.cleaner.backoff.ms"),
