@@ -5,7 +5,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 FUZZTIME ?= 10s
 
-.PHONY: help build run demo test test-short lint fuzz bench image tools clean
+.PHONY: help build run cluster demo compose-test test test-short lint fuzz bench image tools clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,6 +15,9 @@ build: ## Build bin/chronik, static
 
 run: build ## Run a broker on 127.0.0.1:9092, data in ./data
 	$(BIN) serve
+
+cluster: build ## Run three nodes on loopback that form a cluster, data in ./data/cluster, until Ctrl-C
+	./deploy/cluster.sh
 
 demo: build ## Start a broker, produce and consume with stock clients, show it
 	./docs/demo.sh
@@ -44,6 +47,9 @@ bench: build ## Measure produce and consume on this machine
 image: build ## Container image from the static binary, without pulling anything
 	mkdir -p bin/data
 	docker build -t chronik:$(VERSION) .
+
+compose-test: image ## Run the three-node compose cluster and use it; needs a running container engine
+	./deploy/compose/test.sh
 
 tools: ## Check that what the tests need is here
 	@command -v $(GO) >/dev/null || { echo 'Go 1.26 or newer is needed: https://go.dev/dl'; exit 1; }

@@ -127,11 +127,6 @@ func (op *produceOp) appendOne(topic *raftmeta.Topic, p kmsg.ProduceRequestTopic
 	if valid.Batch.IsTransactional() {
 		return refuse(kerr.InvalidTxnState, "transactional batches are not supported by this server")
 	}
-	if acks == partition.AcksAll {
-		if isr := len(topic.Partitions[p.Partition].ISR); isr < min(cfg.MinInsyncReplicas, len(topic.Partitions[p.Partition].Replicas)) {
-			return partition.ErrNotEnoughReplicas
-		}
-	}
 	ack.appendTime = valid.AppendTime
 	appended, err := h.replica.Append(valid.Batch, acks, ack)
 	if err != nil {

@@ -28,14 +28,20 @@ func (b *Broker) fetch(r *wire.Request) {
 		r.Reply(wire.ErrorResponse(req, kerr.ClusterAuthorizationFailed.Code))
 		return
 	}
-	plan, code := b.sessions.open(r.Session, req)
+	b.startFetch(r, b.sessions, nil)
+}
+
+// startFetch serves a consumer, or with follower the replicas of another broker.
+func (b *Broker) startFetch(r *wire.Request, sessions *fetchSessions, follower *follower) {
+	req := r.Body.(*kmsg.FetchRequest)
+	plan, code := sessions.open(r.Session, req)
 	if code != 0 {
 		resp := kmsg.NewFetchResponse()
 		resp.ErrorCode = code
 		r.Reply(&resp)
 		return
 	}
-	op := &fetchOp{b: b, r: r, req: req, plan: plan}
+	op := &fetchOp{b: b, r: r, req: req, plan: plan, follower: follower}
 	op.run()
 }
 
@@ -45,6 +51,8 @@ type fetchOp struct {
 	r    *wire.Request
 	req  *kmsg.FetchRequest
 	plan fetchPlan
+
+	follower *follower // nil for a consumer
 
 	mu     sync.Mutex // guards the fields below
 	state  fetchState
@@ -68,13 +76,19 @@ type fetchedPartition struct {
 	host   *hosted
 	result partition.ReadResult
 	leader raftmeta.Partition // who leads, for clients that came to the wrong place
-	err    error
+	// preferred is the broker that the client should read from, -1 for this one.
+	preferred int32
+	err       error
 }
 
 // run looks until the request is answered or parked. It is called by the connection's reader, and
 // again by whoever wakes a parked request, on a goroutine of its own.
 func (op *fetchOp) run() {
 	for {
+		if op.follower != nil && op.r.Context().Err() != nil {
+			op.abandon() // what a cut-off fetch asked for tells nothing of where its follower is now
+			return
+		}
 		found := op.look()
 		if op.complete(found) {
 			op.answer(found)
@@ -92,7 +106,7 @@ func (op *fetchOp) complete(found []fetchedPartition) bool {
 	bytes := 0
 	for i := range found {
 		f := &found[i]
-		if f.err != nil || f.result.Diverging != nil {
+		if f.err != nil || f.result.Diverging != nil || f.preferred >= 0 || op.follower != nil && f.result.Offsets.HighWatermark > f.want.toldHW {
 			return op.done()
 		}
 		bytes += f.result.View.Size()
@@ -105,6 +119,12 @@ func (op *fetchOp) complete(found []fetchedPartition) bool {
 		return op.done()
 	}
 	return false
+}
+
+// abandon ends a request whose connection is gone.
+func (op *fetchOp) abandon() {
+	op.done()
+	op.r.NoReply()
 }
 
 func (op *fetchOp) minBytes() int {
@@ -141,11 +161,12 @@ func (op *fetchOp) park(found []fetchedPartition) bool {
 	op.parked = op.parked[:0]
 	for i := range found {
 		h := found[i].host
-		if !h.replica.WakeAbove(found[i].result.Offsets.HighWatermark, op) {
+		op.parked = append(op.parked, h)
+		offsets := &found[i].result.Offsets
+		if !h.replica.WakeAbove(offsets.HighWatermark, op) || op.follower != nil && !h.replica.WakeAboveEnd(offsets.End, op) {
 			op.state = fetchLooking
 			return false
 		}
-		op.parked = append(op.parked, h)
 	}
 	return true
 }
@@ -182,14 +203,14 @@ func (op *fetchOp) look() []fetchedPartition {
 	found := make([]fetchedPartition, len(op.plan.wanted))
 	for i := range found {
 		f := &found[i]
-		f.want = op.plan.wanted[i]
+		f.want, f.preferred = op.plan.wanted[i], -1
 		op.read(img, f, &budget)
 	}
 	return found
 }
 
 func (op *fetchOp) read(img *raftmeta.Image, f *fetchedPartition, budget *fetchBudget) {
-	topic, err := op.b.resolve(img, op.r.Session.Tenant, f.want.topic)
+	topic, err := op.topic(img, f.want.topic)
 	if err != nil {
 		f.err = err
 		return
@@ -202,12 +223,18 @@ func (op *fetchOp) read(img *raftmeta.Image, f *fetchedPartition, budget *fetchB
 		f.err = refuse(kerr.UnsupportedCompressionType, "the topic is stored with zstd, which clients below Fetch v10 cannot read")
 		return
 	}
-	size := min(int(f.want.MaxBytes), budget.bytes)
-	f.result, f.err = f.host.replica.Read(partition.ReadRequest{
-		From: f.want.Offset, MaxBytes: max(size, 0), AtLeastOne: budget.empty,
-		CurrentEpoch: f.want.CurrentEpoch, LastFetchedEpoch: f.want.LastFetchedEpoch,
-		Isolation: partition.Isolation(op.req.IsolationLevel),
-	})
+	size := max(min(int(f.want.MaxBytes), budget.bytes), 0)
+	if op.follower != nil {
+		f.result, f.err = op.follower.read(f, size, budget.empty, op.b.now())
+	} else if f.preferred = op.b.closest(img, f, op.req.Rack); f.preferred >= 0 {
+		f.result.Offsets, f.err = f.host.replica.LeaderOffsets(f.want.CurrentEpoch)
+	} else {
+		f.result, f.err = f.host.replica.Read(partition.ReadRequest{
+			From: f.want.Offset, MaxBytes: size, AtLeastOne: budget.empty,
+			CurrentEpoch: f.want.CurrentEpoch, LastFetchedEpoch: f.want.LastFetchedEpoch,
+			Isolation: partition.Isolation(op.req.IsolationLevel), FromFollower: op.req.Version >= firstFetchFromFollower,
+		})
+	}
 	if errors.Is(f.err, partition.ErrClosed) {
 		f.err = partition.ErrNotLeader
 	}
@@ -215,6 +242,17 @@ func (op *fetchOp) read(img *raftmeta.Image, f *fetchedPartition, budget *fetchB
 		budget.bytes -= n
 		budget.empty = false
 	}
+}
+
+// topic finds what a fetch names. A follower copies the topics of all tenants.
+func (op *fetchOp) topic(img *raftmeta.Image, ref topicRef) (*raftmeta.Topic, error) {
+	if op.follower == nil {
+		return op.b.resolve(img, op.r.Session.Tenant, ref)
+	}
+	if t, ok := img.TopicByID(ref.id); ok {
+		return t, nil
+	}
+	return nil, errUnknownTopicID
 }
 
 // zstdNeedsNewer tells whether a client of Fetch version may not be sent what the topic stores.
@@ -239,7 +277,7 @@ func (op *fetchOp) answer(found []fetchedPartition) {
 
 // outcome is one partition's part of the answer, with records converted for clients that need it.
 func (op *fetchOp) outcome(f *fetchedPartition) fetchOutcome {
-	out := fetchOutcome{partition: f.want.number, offsets: f.result.Offsets, diverging: f.result.Diverging}
+	out := fetchOutcome{partition: f.want.number, offsets: f.result.Offsets, diverging: f.result.Diverging, preferred: f.preferred}
 	if f.err == nil && op.req.Version < 4 && f.result.View.Size() > 0 {
 		out.converted, f.err = op.downConvert(f)
 	} else if f.err == nil {

@@ -19,6 +19,7 @@ type fetchOutcome struct {
 	offsets   partition.Offsets
 	diverging *core.EpochEnd
 	leader    *raftmeta.Partition // set where the client should go elsewhere
+	preferred int32               // the broker to read from, -1 for this one
 	view      log.View            // records as stored, or
 	converted []byte              // records as an old client reads them
 }
@@ -108,7 +109,7 @@ func (e *fetchEncoder) partition(o *fetchOutcome) {
 		b = e.arrayLen(b, 0) // no transactions, so none that was aborted
 	}
 	if e.version >= 11 {
-		b = kbin.AppendInt32(b, -1) // preferred read replica: this one
+		b = kbin.AppendInt32(b, o.preferred)
 	}
 	if e.flexible() {
 		b = binary.AppendUvarint(b, uint64(o.recordBytes())+1)

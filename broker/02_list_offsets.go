@@ -75,12 +75,18 @@ func (b *Broker) listOffset(topic *raftmeta.Topic, req *kmsg.ListOffsetsRequest,
 		return p, err
 	}
 	visible := offsets.Visible(partition.Isolation(req.IsolationLevel))
+	if req.Version == 0 && !offsets.Settled {
+		return p, notSettled(req.Version)
+	}
 	if req.Version == 0 {
 		p.OldStyleOffsets, err = oldStyleOffsets(h, rp, visible)
 		return p, err
 	}
 	switch rp.Timestamp {
 	case latestTimestamp:
+		if !offsets.Settled {
+			return p, notSettled(req.Version)
+		}
 		p.Offset, p.LeaderEpoch = visible, offsets.LeaderEpoch
 	case earliestTimestamp:
 		p.Offset, p.LeaderEpoch = offsets.Start, epochAt(h, offsets)
@@ -104,6 +110,16 @@ func (b *Broker) listOffset(topic *raftmeta.Topic, req *kmsg.ListOffsetsRequest,
 		p.Offset, p.Timestamp, p.LeaderEpoch = at.Offset, at.Timestamp, at.LeaderEpoch
 	}
 	return p, nil
+}
+
+// notSettled sends a client away that asks a new leader for the end: an earlier leader may have shown more
+// (KIP-207, replication.md 8.3).
+func notSettled(version int16) error {
+	code := kerr.OffsetNotAvailable
+	if version < 5 {
+		code = kerr.LeaderNotAvailable // these clients do not know the other
+	}
+	return refuse(code, "the new leader does not know yet how far the records are committed")
 }
 
 func listMaxTimestamp(p kmsg.ListOffsetsResponseTopicPartition, h *hosted, version int16, visible int64) (kmsg.ListOffsetsResponseTopicPartition, error) {

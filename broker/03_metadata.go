@@ -41,7 +41,7 @@ func (b *Broker) metadata(r *wire.Request) {
 	}
 	cluster := img.ClusterID().String()
 	resp.ClusterID = &cluster
-	resp.ControllerID = b.nodeID
+	resp.ControllerID = b.cluster.Controller()
 	resp.AuthorizedOperations = notAsked
 	if req.IncludeClusterAuthorizedOperations {
 		resp.AuthorizedOperations = clusterOperations

@@ -16,6 +16,20 @@ func (b *Broker) offsetForLeaderEpoch(r *wire.Request) {
 		r.Reply(wire.ErrorResponse(req, kerr.ClusterAuthorizationFailed.Code))
 		return
 	}
+	b.answerEpochEnds(r, req)
+}
+
+// peerOffsetForLeaderEpoch is the same for the replicas of other brokers.
+func (b *Broker) peerOffsetForLeaderEpoch(r *wire.Request) {
+	req := r.Body.(*kmsg.OffsetForLeaderEpochRequest)
+	if !b.open() {
+		r.Reply(wire.ErrorResponse(req, kerr.InvalidRequest.Code))
+		return
+	}
+	b.answerEpochEnds(r, req)
+}
+
+func (b *Broker) answerEpochEnds(r *wire.Request, req *kmsg.OffsetForLeaderEpochRequest) {
 	resp := kmsg.NewOffsetForLeaderEpochResponse()
 	img := b.meta.Image()
 	for _, rt := range req.Topics {

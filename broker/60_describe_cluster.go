@@ -20,7 +20,7 @@ const (
 func (b *Broker) describeCluster(r *wire.Request) {
 	req := r.Body.(*kmsg.DescribeClusterRequest)
 	resp := kmsg.NewDescribeClusterResponse()
-	resp.ClusterAuthorizedOperations, resp.ControllerID = notAsked, -1
+	resp.ClusterAuthorizedOperations, resp.ControllerID = notAsked, b.cluster.Controller()
 	resp.EndpointType = brokerEndpoints
 	if req.Version >= 1 && req.EndpointType != brokerEndpoints {
 		err := refuse(kerr.UnsupportedEndpointType, fmt.Sprintf("endpoint type %d is not known", req.EndpointType))
@@ -42,9 +42,6 @@ func (b *Broker) describeCluster(r *wire.Request) {
 		rb := kmsg.NewDescribeClusterResponseBroker()
 		rb.NodeID, rb.Host, rb.Port, rb.Rack, rb.IsFenced = broker.ID, broker.KafkaHost, broker.KafkaPort, rackOf(broker), fenced
 		resp.Brokers = append(resp.Brokers, rb)
-		if broker.ID == b.nodeID {
-			resp.ControllerID = broker.ID
-		}
 	}
 	if req.IncludeClusterAuthorizedOperations {
 		resp.ClusterAuthorizedOperations = clusterOperations

@@ -22,6 +22,7 @@ var codes = []struct {
 	{partition.ErrClosed, kerr.NotLeaderForPartition},
 	{partition.ErrFencedEpoch, kerr.FencedLeaderEpoch},
 	{partition.ErrUnknownEpoch, kerr.UnknownLeaderEpoch},
+	{partition.ErrNotFollower, kerr.NotLeaderForPartition},
 	{partition.ErrNotEnoughReplicas, kerr.NotEnoughReplicas},
 	{partition.ErrStorage, kerr.KafkaStorageError},
 
@@ -106,5 +107,6 @@ func messageOf(err error) *string {
 var (
 	errUnknownTopic     = refuse(kerr.UnknownTopicOrPartition, "this server does not host this topic")
 	errUnknownPartition = refuse(kerr.UnknownTopicOrPartition, "the topic has no such partition")
+	errIsolated         = refuse(kerr.NotLeaderForPartition, "this server has no contact with the cluster's controller and may be outdated")
 	errUnknownTopicID   = refuse(kerr.UnknownTopicID, "this server does not host a topic of this id")
 )

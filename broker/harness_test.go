@@ -29,6 +29,8 @@ type testNode struct {
 	options Options
 	addr    string
 	b       *Broker
+	ready   chan *Broker
+	done    chan error
 	stop    func()
 }
 
@@ -42,24 +44,28 @@ func startNode(t *testing.T, config map[string]string) *testNode {
 
 func (n *testNode) start() {
 	n.t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		n.t.Fatal(err)
+	n.launch()
+	n.await()
+}
+
+// launch begins a start, which await waits for: nodes of one cluster wait for each other.
+func (n *testNode) launch() {
+	n.t.Helper()
+	listen := func() net.Listener {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			n.t.Fatal(err)
+		}
+		return l
 	}
 	o := n.options
-	o.DataDir, o.Kafka, o.strictWire = n.dir, listener, true
-	o.Logger = slog.New(slog.NewTextHandler(testWriter{n.t}, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	o.DataDir, o.Kafka, o.Peer, o.strictWire = n.dir, listen(), listen(), true
+	n.addr = o.Kafka.Addr().String()
+	o.Logger = slog.New(slog.NewTextHandler(testWriter{n.t}, &slog.HandlerOptions{Level: slog.LevelWarn})).With("node", o.NodeID)
 	ctx, cancel := context.WithCancel(context.Background())
-	ready, done := make(chan *Broker, 1), make(chan error, 1)
+	n.ready, n.done = make(chan *Broker, 1), make(chan error, 1)
+	ready, done := n.ready, n.done
 	go func() { done <- Run(ctx, o, func(b *Broker) { ready <- b }) }()
-	select {
-	case n.b = <-ready:
-	case err := <-done:
-		n.t.Fatalf("the node did not start: %v", err)
-	case <-time.After(30 * time.Second):
-		n.t.Fatal("the node is not ready after 30 s")
-	}
-	n.addr = listener.Addr().String()
 	var stopped atomic.Bool
 	n.stop = func() {
 		if stopped.Swap(true) {
@@ -73,6 +79,18 @@ func (n *testNode) start() {
 	n.t.Cleanup(n.stop)
 }
 
+func (n *testNode) await() {
+	n.t.Helper()
+	select {
+	case n.b = <-n.ready:
+	case err := <-n.done:
+		n.done <- err
+		n.t.Fatalf("the node did not start: %v", err)
+	case <-time.After(30 * time.Second):
+		n.t.Fatal("the node is not ready after 30 s")
+	}
+}
+
 type testWriter struct{ t *testing.T }
 
 func (w testWriter) Write(p []byte) (int, error) {
@@ -83,9 +101,14 @@ func (w testWriter) Write(p []byte) (int, error) {
 // createTopic makes a topic and fails the test if it cannot.
 func (n *testNode) createTopic(name string, partitions int32, configs ...string) {
 	n.t.Helper()
+	n.createReplicated(name, partitions, 1, configs...)
+}
+
+func (n *testNode) createReplicated(name string, partitions int32, factor int16, configs ...string) {
+	n.t.Helper()
 	req := kmsg.NewPtrCreateTopicsRequest()
 	t := kmsg.NewCreateTopicsRequestTopic()
-	t.Topic, t.NumPartitions, t.ReplicationFactor = name, partitions, 1
+	t.Topic, t.NumPartitions, t.ReplicationFactor = name, partitions, factor
 	for i := 0; i < len(configs); i += 2 {
 		t.Configs = append(t.Configs, kmsg.CreateTopicsRequestTopicConfig{Name: configs[i], Value: &configs[i+1]})
 	}

@@ -22,6 +22,7 @@ type hosted struct {
 	key     partitionKey
 	replica *partition.Replica
 	config  atomic.Pointer[config.TopicConfig]
+	applied applied // the reconciler's; zero until the replica has its role
 }
 
 // replicaSet is the replicas on this broker. Handlers look up, the reconciler alone changes it.
@@ -113,6 +114,8 @@ func (b *Broker) lookup(topic *raftmeta.Topic, number int32) (*hosted, error) {
 		return nil, errUnknownPartition
 	}
 	switch h, err := b.replicas.find(partitionKey{topic.ID, number}); {
+	case b.cluster.Isolated():
+		return nil, errIsolated
 	case err != nil:
 		return nil, fmt.Errorf("%w: %w", partition.ErrStorage, err)
 	case h != nil:

@@ -52,12 +52,21 @@ func loadIdentity(fsys vfs.FS, dataDir string, wanted int32) (identity, error) {
 	return id, nil
 }
 
+// hasIdentity tells whether a directory has been used before.
+func hasIdentity(fsys vfs.FS, dataDir string) bool {
+	_, err := vfs.ReadFile(fsys, filepath.Join(dataDir, identityFile), maxIdentitySize)
+	return !errors.Is(err, fs.ErrNotExist)
+}
+
 func newIdentity(fsys vfs.FS, dataDir string, wanted int32) (identity, error) {
 	directoryID, err := uuid.New(nil)
 	if err != nil {
 		return identity{}, err
 	}
-	id := identity{nodeID: max(wanted, firstNodeID), directoryID: directoryID}
+	id := identity{nodeID: wanted, directoryID: directoryID}
+	if wanted == 0 {
+		id.nodeID = firstNodeID
+	}
 	return id, id.save(fsys, dataDir)
 }
 

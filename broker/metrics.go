@@ -26,6 +26,17 @@ func newMetrics(reg prometheus.Registerer, b *Broker) *metrics {
 		Name: "chronik_broker_partitions",
 		Help: "Replicas on this node.",
 	}, func() float64 { return float64(len(b.replicas.all())) })
+	follows := func(of func(streams, partitions int) int) func() float64 {
+		return func() float64 { return float64(of(b.fetchers.count())) }
+	}
+	factory.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "chronik_broker_fetch_streams",
+		Help: "Brokers that this node copies partitions from.",
+	}, follows(func(streams, _ int) int { return streams }))
+	factory.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "chronik_broker_followed_partitions",
+		Help: "Replicas on this node that copy from a leader elsewhere.",
+	}, follows(func(_, partitions int) int { return partitions }))
 	return &metrics{
 		producedBytes: factory.NewCounter(prometheus.CounterOpts{
 			Name: "chronik_broker_produced_bytes_total", Help: "Bytes of record batches appended for clients.",

@@ -24,7 +24,8 @@ type reconciler struct {
 	b   *Broker
 	sub *raftmeta.Subscription
 
-	mu sync.Mutex // held while the node is brought up to date, by whoever does it
+	mu    sync.Mutex // held while the node is brought up to date, by whoever does it
+	trust bool       // what was applied to a replica still holds; guarded by mu
 
 	retrying sync.Map // ids of the topics that have a retry pending: each has one at most
 }
@@ -58,6 +59,16 @@ func (r *reconciler) catchUp() {
 	}
 }
 
+// everythingNow compares all there is: after the registration, which changes what this node may be.
+func (r *reconciler) everythingNow() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.sub.Take() // is part of it
+	img := r.b.meta.Image()
+	r.everything(img)
+	r.sweep(img)
+}
+
 // apply makes the node match img in all that changes names.
 func (r *reconciler) apply(changes raftmeta.Changes, img *raftmeta.Image) {
 	if changes.All || len(changes.Configs) > 0 {
@@ -76,6 +87,8 @@ func (r *reconciler) apply(changes raftmeta.Changes, img *raftmeta.Image) {
 
 // everything compares all topics, and drops replicas of topics that are no more.
 func (r *reconciler) everything(img *raftmeta.Image) {
+	r.trust = false
+	defer func() { r.trust = true }()
 	var work errgroup.Group
 	work.SetLimit(parallelOpens)
 	for t := range img.AllTopics() {
@@ -102,11 +115,15 @@ func (r *reconciler) topic(img *raftmeta.Image, t *raftmeta.Topic) {
 	var work errgroup.Group
 	work.SetLimit(parallelOpens) // new directories are synced together
 	for i := range t.Partitions {
+		key := partitionKey{t.ID, int32(i)}
 		if !slices.Contains(t.Partitions[i].Replicas, r.b.nodeID) {
+			r.moved(t, key)
+			continue
+		}
+		if r.matches(img, t, key, cfg) {
 			continue
 		}
 		work.Go(func() error {
-			key := partitionKey{t.ID, int32(i)}
 			err := r.partition(img, t, key, cfg)
 			if news := r.b.replicas.fail(key, err); news && err != nil {
 				r.b.logger.Error("a partition is not served and will be tried again", "topic", t.Name, "partition", i, "every", retryOpen, "err", err)
@@ -117,6 +134,24 @@ func (r *reconciler) topic(img *raftmeta.Image, t *raftmeta.Topic) {
 	if work.Wait() != nil {
 		r.retryLater(t.ID)
 	}
+}
+
+// applied is what a replica was last made to match.
+type applied struct {
+	partitionEpoch int32
+	minISR         int
+	brokerEpoch    int64
+}
+
+func (r *reconciler) wanted(img *raftmeta.Image, t *raftmeta.Topic, p *raftmeta.Partition) applied {
+	return applied{p.PartitionEpoch, img.MinInSync(t, len(p.Replicas)), r.b.brokerEpoch.Load()}
+}
+
+// matches tells whether there is nothing to do for a partition: a change of one in a topic of thousands
+// must not cost a look at each.
+func (r *reconciler) matches(img *raftmeta.Image, t *raftmeta.Topic, key partitionKey, cfg *config.TopicConfig) bool {
+	h, err := r.b.replicas.find(key)
+	return r.trust && err == nil && h != nil && h.applied == r.wanted(img, t, &t.Partitions[key.number]) && *h.config.Load() == *cfg
 }
 
 // retryOpen is how long a partition that could not be opened is left alone.
@@ -141,7 +176,6 @@ func (r *reconciler) again(id uuid.ID) {
 
 // partition opens one partition if it is not, and gives it its config and role.
 func (r *reconciler) partition(img *raftmeta.Image, t *raftmeta.Topic, key partitionKey, cfg *config.TopicConfig) error {
-	p := &t.Partitions[key.number]
 	h := r.b.replicas.get(key.topic, key.number)
 	if h == nil {
 		l, err := r.b.logs.Open(log.Ident{Tenant: t.Tenant, Topic: t.Name, Partition: key.number, TopicID: t.ID}, r.b.logConfig(cfg))
@@ -149,18 +183,74 @@ func (r *reconciler) partition(img *raftmeta.Image, t *raftmeta.Topic, key parti
 			return err
 		}
 		h = &hosted{key: key, replica: partition.New(l)}
+		h.replica.OnISR(func() { r.b.isr.look(h) })
 	}
 	h.config.Store(cfg)
 	h.replica.Log().SetConfig(r.b.logConfig(cfg))
 	r.b.replicas.put(h)
+	h.applied = applied{}
 	if err := h.replica.Log().Failed(); err != nil {
+		r.b.fetchers.unassign(h.replica)
 		return err
 	}
-	if p.Leader != r.b.nodeID {
-		h.replica.Resign(p.LeaderEpoch)
-		return nil
+	if self, ok := img.Broker(r.b.nodeID); !ok || self.Epoch != r.b.brokerEpoch.Load() {
+		return nil // the roles in this image are those of an earlier run
 	}
-	return h.replica.Lead(r.b.nodeID, viewOf(img, t, p), r.b.now())
+	if err := r.role(img, t, h); err != nil {
+		return err
+	}
+	h.applied = r.wanted(img, t, &t.Partitions[key.number])
+	return nil
+}
+
+// role makes a replica what the partition says it is. A change of role ends the copying first, and begins
+// it last (replication.md 6).
+func (r *reconciler) role(img *raftmeta.Image, t *raftmeta.Topic, h *hosted) error {
+	p := &t.Partitions[h.key.number]
+	switch p.Leader {
+	case r.b.nodeID:
+		r.b.fetchers.unassign(h.replica)
+		return h.replica.Lead(r.b.nodeID, viewOf(img, t, p), r.b.now())
+	case raftmeta.NoLeader:
+		r.b.fetchers.unassign(h.replica)
+		h.replica.Resign(p.LeaderEpoch)
+	default:
+		if h.replica.Follow(p.LeaderEpoch, p.UncleanEpoch) {
+			r.b.fetchers.assign(h, t, p.Leader)
+		}
+	}
+	return nil
+}
+
+// moved drops the replica of a partition that lives elsewhere now. Only an image that lists the topic
+// without this node says so (replication.md 13.2).
+func (r *reconciler) moved(t *raftmeta.Topic, key partitionKey) {
+	h := r.b.replicas.remove(key)
+	if h == nil {
+		return
+	}
+	r.b.fetchers.unassign(h.replica)
+	h.replica.Close()
+	r.removeMoved(t, key)
+}
+
+func (r *reconciler) removeMoved(t *raftmeta.Topic, key partitionKey) {
+	if err := r.b.logs.RemovePartition(key.topic, key.number); err != nil {
+		r.b.logger.Error("the files of a replica that has moved away could not be removed", "topic", t.Name, "partition", key.number, "err", err)
+		return
+	}
+	r.b.logger.Info("a replica has moved away, its files are removed", "topic", t.Name, "partition", key.number)
+}
+
+// sweep removes the files of replicas that moved away while this node was down.
+func (r *reconciler) sweep(img *raftmeta.Image) {
+	for _, id := range r.b.logs.Logs() {
+		t, ok := img.TopicByID(id.TopicID)
+		if !ok || int(id.Partition) >= len(t.Partitions) || slices.Contains(t.Partitions[id.Partition].Replicas, r.b.nodeID) {
+			continue
+		}
+		r.removeMoved(t, partitionKey{id.TopicID, id.Partition})
+	}
 }
 
 // viewOf is what a partition's leader goes by.
@@ -183,6 +273,7 @@ func (r *reconciler) gone(img *raftmeta.Image, id uuid.ID) {
 		if h == nil {
 			continue
 		}
+		r.b.fetchers.unassign(h.replica)
 		h.replica.Close()
 		if err := r.b.logs.Remove(h.replica.Log()); err != nil {
 			r.b.logger.Error("the files of a deleted partition could not be removed", "topic", tombstone.Name, "partition", number, "err", err)

@@ -216,7 +216,10 @@ func (n *Node) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return n.beat(ctx) })
 	group.Go(func() error { return n.controller.watch(ctx) })
-	return group.Wait()
+	if err := group.Wait(); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
 }
 
 // Close ends the node: gossip, the peer port, and every call. It does not say goodbye; see Leave.

@@ -27,6 +27,7 @@ type cli struct {
 
 	Serve      serveCmd      `cmd:"" help:"Run a node."`
 	Status     statusCmd     `cmd:"" help:"Show how a node is doing."`
+	Health     healthCmd     `cmd:"" help:"Exit with 0 if a node serves clients: for health checks."`
 	Topic      topicCmd      `cmd:"" help:"Create, list, describe, alter and delete topics."`
 	Produce    produceCmd    `cmd:"" help:"Produce lines of standard input to a topic."`
 	Consume    consumeCmd    `cmd:"" help:"Print the records of a topic."`

@@ -47,6 +47,10 @@ func node(t *testing.T) (dataDir string, flags []string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	peer, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
 	web, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -56,7 +60,7 @@ func node(t *testing.T) (dataDir string, flags []string) {
 	ready, done := make(chan struct{}), make(chan error, 1)
 	go func() {
 		done <- broker.Run(ctx, broker.Options{
-			DataDir: dataDir, Kafka: kafka, HTTP: web, Config: map[string]string{"group.initial.rebalance.delay.ms": "0"},
+			DataDir: dataDir, Kafka: kafka, Peer: peer, HTTP: web, Config: map[string]string{"group.initial.rebalance.delay.ms": "0"},
 		}, func(*broker.Broker) { close(ready) })
 	}()
 	select {
@@ -149,7 +153,10 @@ func TestWrongCommandLines(t *testing.T) {
 		{[]string{"topic", "alter", "t"}, 1, "nothing to change"},
 		{[]string{"consume", "t", "--from", "yesterday"}, 1, "none of earliest"},
 		{[]string{"topic", "list", "--bootstrap-server", "127.0.0.1:1"}, 1, "chronik serve"},
-		{[]string{"serve", "--join", "127.0.0.1:7946"}, 1, "not supported yet"},
+		{[]string{"serve", "--bootstrap-expect", "3"}, 1, "--join"},
+		{[]string{"serve", "--bootstrap-expect", "2", "--join", "127.0.0.1:1"}, 1, "1, 3 or 5"},
+		{[]string{"serve", "--gossip-key", "?"}, 1, "base64"},
+		{[]string{"serve", "--peer-tls-cert", "cert.pem"}, 1, "go together"},
 		{[]string{"serve", "--http-listen", "127.0.0.1:0", "--kafka-listen", "0.0.0.0:0"}, 1, "--kafka-advertise"},
 		{[]string{"serve", "--config", "/no/such/file"}, 2, "no such file"},
 		{[]string{"log", "dump", "main.go"}, 1, "does not end in .log"},
