@@ -54,6 +54,7 @@ var codes = []struct {
 	{raftmeta.ErrInvalidAssignment, kerr.InvalidReplicaAssignment},
 	{raftmeta.ErrProducerIDsExhausted, kerr.CoordinatorNotAvailable},
 	{raftmeta.ErrStaleBrokerEpoch, kerr.StaleBrokerEpoch},
+	{raftmeta.ErrStaleCoordinator, kerr.NotCoordinator},
 	{raftmeta.ErrTooLarge, kerr.InvalidRequest},
 	{raftmeta.ErrTopicIDUsed, kerr.RequestTimedOut}, // 128 random bits met twice: the client tries again
 	{raftmeta.ErrOutcomeUnknown, kerr.RequestTimedOut},

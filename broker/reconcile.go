@@ -71,6 +71,9 @@ func (r *reconciler) everythingNow() {
 
 // apply makes the node match img in all that changes names.
 func (r *reconciler) apply(changes raftmeta.Changes, img *raftmeta.Image) {
+	if changes.All || changes.Shards {
+		r.b.updateShards(img) // first: clients of moved groups are waiting, and opening logs takes a while
+	}
 	if changes.All || len(changes.Configs) > 0 {
 		r.b.reloadConfig()
 		r.everything(img) // a broker default may be part of any topic's config

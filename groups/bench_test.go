@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"slices"
 	"testing"
 
 	"github.com/chronik-stream/chronik/raftmeta"
@@ -14,7 +15,7 @@ func stableStore(n int) *memStore {
 	s := newMemStore()
 	for i := range n {
 		id := fmt.Sprintf("group-%d", i)
-		g := &raftmeta.Group{ID: id, Generation: 1, ProtocolType: "consumer", Protocol: "range", Leader: "m0"}
+		g := raftmeta.Group{ID: id, Generation: 1, ProtocolType: "consumer", Protocol: "range", Leader: "m0"}
 		for m := range 2 {
 			g.Members = append(g.Members, raftmeta.GroupMember{
 				ID: fmt.Sprintf("m%d", m), ClientID: "c", SessionTimeout: 600_000, RebalanceTimeout: 60_000,
@@ -22,17 +23,18 @@ func stableStore(n int) *memStore {
 				Assignment: []byte("assignment"),
 			})
 		}
-		s.groups[groupKey{"", id}] = g
+		s.put(g)
 	}
 	return s
 }
 
 // serve runs a coordinator for the length of a test or benchmark.
-func serve(tb testing.TB, s Store) *Coordinator {
+func serve(tb testing.TB, s *memStore) *Coordinator {
 	c, err := New(Options{Store: s, TopicName: topicName})
 	if err != nil {
 		tb.Fatal(err)
 	}
+	c.SetShards(ownedBy(s.latest(), 1))
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- c.Run(ctx) }()
@@ -80,7 +82,7 @@ func BenchmarkCommit(b *testing.B) {
 	for i := range groups {
 		reqs = append(reqs, CommitRequest{
 			Group: fmt.Sprintf("group-%d", i), MemberID: "m1", Generation: 1, Retention: -1,
-			Offsets: make([]raftmeta.CommittedOffset, 10),
+			Offsets: slices.Repeat([]raftmeta.CommittedOffset{{TopicID: logsTopic}}, 10),
 		})
 	}
 	b.ReportAllocs()
@@ -107,9 +109,8 @@ func BenchmarkIdleGroups(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				for g := range store.AllGroups() {
-					c.find(groupKey{g.Tenant, g.ID}, false)
-				}
+				c.SetShards(ownedBy(store.latest(), 1))
+				c.load(b.Context())
 				runtime.GC()
 				runtime.ReadMemStats(&after)
 				b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/float64(n), "B/group")

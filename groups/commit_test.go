@@ -28,8 +28,8 @@ func TestCommitsOfAnOldGenerationAreFenced(t *testing.T) {
 		// The commit is on its way to the store while the member leaves and another one takes over.
 		r.store.delay = time.Second
 		late := make(chan []Code, 1)
-		r.store.fail = func(what string) error {
-			if what == "commit" {
+		r.store.fail = func(cmd raftmeta.Command) error {
+			if _, ok := cmd.(*raftmeta.CommitOffsets); ok {
 				r.store.fail = nil
 				r.coordinator().Leave(t.Context(), LeaveRequest{Group: "g", Version: 3, Members: []LeaveMember{{MemberID: j.MemberID}}})
 				r.loner(t, "g")
@@ -61,8 +61,8 @@ func TestLateCommitOfAReplacedMember(t *testing.T) {
 		a := r.consume("a", "ia")
 		time.Sleep(5 * time.Second)
 		id, generation := a.member()
-		r.store.fail = func(what string) error {
-			if what == "commit" {
+		r.store.fail = func(cmd raftmeta.Command) error {
+			if _, ok := cmd.(*raftmeta.CommitOffsets); ok {
 				a.kill()
 				r.consume("a", "ia")
 				time.Sleep(time.Second)
@@ -75,7 +75,7 @@ func TestLateCommitOfAReplacedMember(t *testing.T) {
 		if !slices.Equal(got.Codes, []Code{kerr.FencedInstanceID.Code, kerr.FencedInstanceID.Code}) {
 			t.Errorf("late commit: %v, want FENCED_INSTANCE_ID", got.Codes)
 		}
-		r.store.fail = func(string) error { return errors.New("disk on fire") }
+		r.store.fail = func(raftmeta.Command) error { return errors.New("disk on fire") }
 		if got := r.commit("simple", "", -1, bothTopics...); !slices.Equal(got, []Code{15, 15}) {
 			t.Errorf("failed commit: %v", got)
 		}
@@ -110,8 +110,8 @@ func TestAbandonedCommit(t *testing.T) {
 		r := newRig(t, newMemStore())
 		r.commit("g", "", -1, raftmeta.CommittedOffset{TopicID: logsTopic})
 		r.store.delay = 5 * time.Second
-		r.store.fail = func(what string) error {
-			if what == "delete" {
+		r.store.fail = func(cmd raftmeta.Command) error {
+			if _, ok := cmd.(*raftmeta.DeleteGroup); ok {
 				return errors.New("disk on fire")
 			}
 			return nil
@@ -142,7 +142,7 @@ func TestAbandonedTooLate(t *testing.T) {
 		r := newRig(t, newMemStore())
 		c, key := r.coordinator(), groupKey{"", "g"}
 		r.commit("g", "", -1, bothTopics...)
-		e := c.lock(key, false)
+		e, _ := c.lock(key, false)
 		ev := &commitEvent{generation: -1, reply: func(Code) {}}
 		e.g.handle(time.Now(), ev, &effects{})
 		e.mu.Unlock()

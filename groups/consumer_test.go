@@ -14,11 +14,13 @@ import (
 	"github.com/chronik-stream/chronik/raftmeta"
 )
 
-// rig is a coordinator on a store, inside a synctest bubble.
+// rig is the coordinator of one broker on a store, inside a synctest bubble.
 type rig struct {
 	t      *testing.T
+	broker int32
 	store  *memStore
 	config Config
+	route  func() *Coordinator // where requests go, instead of c, if set
 
 	mu     sync.Mutex
 	c      *Coordinator
@@ -28,7 +30,12 @@ type rig struct {
 
 // newRig starts a coordinator; the test's end stops it.
 func newRig(t *testing.T, store *memStore, change ...func(*Config)) *rig {
-	r := &rig{t: t, store: store, config: DefaultConfig()}
+	return newBroker(t, store, 1, change...)
+}
+
+// newBroker is newRig for one of several brokers.
+func newBroker(t *testing.T, store *memStore, id int32, change ...func(*Config)) *rig {
+	r := &rig{t: t, broker: id, store: store, config: DefaultConfig()}
 	for _, f := range change {
 		f(&r.config)
 	}
@@ -53,8 +60,12 @@ func (r *rig) start() {
 	r.mu.Lock()
 	r.c, r.stop, r.served = c, cancel, served
 	r.mu.Unlock() // before the wait: a consumer blocked on a mutex would hold up the bubble
+	r.catchUp()
 	synctest.Wait()
 }
+
+// catchUp tells the coordinator which shards its broker owns in what it has applied.
+func (r *rig) catchUp() { r.c.SetShards(ownedBy(r.store.view(), r.broker)) }
 
 func (r *rig) halt() {
 	r.stop()
@@ -62,6 +73,9 @@ func (r *rig) halt() {
 }
 
 func (r *rig) coordinator() *Coordinator {
+	if r.route != nil {
+		return r.route()
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.c
@@ -134,8 +148,8 @@ func (c *consumer) session(ctx context.Context) {
 		case <-ticker.C:
 		}
 		code := c.r.coordinator().Heartbeat(HeartbeatRequest{Group: "g", MemberID: c.id, InstanceID: c.instance, Generation: c.generation})
-		if code == kerr.CoordinatorNotAvailable.Code {
-			continue
+		if code == kerr.CoordinatorNotAvailable.Code || code == kerr.NotCoordinator.Code {
+			continue // the next heartbeat goes to whoever coordinates then
 		}
 		if code != 0 {
 			c.failed(code)

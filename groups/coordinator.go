@@ -5,8 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"hash/maphash"
-	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,12 +16,15 @@ import (
 
 var errClosed = errors.New("group coordinator has stopped")
 
-// Coordinator serves all groups of this node. Its methods may be called by many goroutines at once.
+// Coordinator serves the groups that this node coordinates. Its methods may be called by many goroutines at once.
 //
 // Join, Sync and Heartbeat never wait for anything but a lock held for microseconds, so a connection's
 // reader may call them. The methods with a context may wait for the Store. Replies are called without
 // a lock, from whatever goroutine brought the answer about; they must not block. A reply to a
 // connection that is gone must be harmless: a member stays until its session ends, connection or not.
+//
+// It serves the groups of the shards that SetShards gave it, none at first. For any other group it
+// answers NOT_COORDINATOR, upon which a client asks anew who coordinates it.
 //
 // Before Run the answers are right but nothing is saved and no time passes; after Run has ended every
 // answer is COORDINATOR_NOT_AVAILABLE.
@@ -33,21 +34,17 @@ type Coordinator struct {
 	timers    *timers
 	persister *persister
 	closed    atomic.Bool
-	seed      maphash.Seed
-	shards    [64]shard
-}
-
-// shard holds a part of the groups in memory.
-type shard struct {
-	mu     sync.Mutex // guards groups
-	groups map[groupKey]*entry
+	gained    chan struct{} // holds a token when shards may have come that are not loaded
+	shards    [raftmeta.GroupShards]shard
 }
 
 type groupKey struct{ tenant, id string }
 
 // entry is one group in memory.
 type entry struct {
-	key groupKey
+	key    groupKey
+	shard  *shard
+	tenure *tenure // in which it was loaded; its epoch is that of every write to the Store
 
 	due       time.Time // guarded by timers.mu
 	heapIndex int       // guarded by timers.mu; -1 when not scheduled
@@ -67,7 +64,7 @@ func New(opts Options) (*Coordinator, error) {
 		opts:    opts,
 		metrics: newMetrics(opts.Registerer),
 		timers:  newTimers(),
-		seed:    maphash.MakeSeed(),
+		gained:  make(chan struct{}, 1),
 	}
 	c.persister = &persister{limit: opts.MaxConcurrentSaves, do: c.persist}
 	for i := range c.shards {
@@ -86,34 +83,35 @@ func randomMemberID(prefix string) string {
 }
 
 func (c *Coordinator) shard(key groupKey) *shard {
-	return &c.shards[maphash.String(c.seed, key.id)%uint64(len(c.shards))]
+	return &c.shards[raftmeta.ShardOf(key.tenant, key.id)]
 }
 
-// find returns the group's entry, from memory or else from the Store; nil if there is no such group
-// and create is false, or if the coordinator has stopped.
-func (c *Coordinator) find(key groupKey, create bool) *entry {
+// find returns the group's entry, from memory or else from the Store. It is nil if the group is not
+// coordinated here, which the code then says, or if there is no such group and create is false.
+func (c *Coordinator) find(key groupKey, create bool) (*entry, Code) {
 	s := c.shard(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if e := s.groups[key]; e != nil {
-		return e
+	if code := c.ownsLocked(s); code != 0 {
+		return nil, code
 	}
-	if c.closed.Load() {
-		return nil
+	if e := s.groups[key]; e != nil {
+		return e, 0
 	}
 	// Asked under the shard's lock: were it not, an answer from before another call created, saved
 	// and dropped this group could be put in the place of what the Store has now.
+	g := newGroup(key.tenant, key.id)
 	if saved, ok := c.opts.Store.Group(key.tenant, key.id); ok {
-		return c.addLocked(s, key, restoreGroup(saved, c.opts.Now()))
+		g = restoreGroup(saved, c.opts.Now())
+	} else if !create {
+		return nil, 0
 	}
-	if !create {
-		return nil
-	}
-	return c.addLocked(s, key, newGroup(key.tenant, key.id))
+	g.floor = s.floorLocked(key, g.saved)
+	return c.addLocked(s, key, g), 0
 }
 
 func (c *Coordinator) addLocked(s *shard, key groupKey, g *group) *entry {
-	e := &entry{key: key, heapIndex: -1, g: g}
+	e := &entry{key: key, shard: s, tenure: s.tenure, heapIndex: -1, g: g}
 	s.groups[key] = e
 	c.metrics.loaded.Inc()
 	c.timers.schedule(e, g.deadline())
@@ -121,16 +119,16 @@ func (c *Coordinator) addLocked(s *shard, key groupKey, g *group) *entry {
 }
 
 // lock finds the group and locks its entry, whose mu the caller must release: by unlock if it changed
-// anything. It returns nil like find.
-func (c *Coordinator) lock(key groupKey, create bool) *entry {
+// anything. Without an entry the results are those of find.
+func (c *Coordinator) lock(key groupKey, create bool) (*entry, Code) {
 	for {
-		e := c.find(key, create)
+		e, code := c.find(key, create)
 		if e == nil {
-			return nil
+			return nil, code
 		}
 		e.mu.Lock()
 		if !e.gone {
-			return e
+			return e, 0
 		}
 		e.mu.Unlock()
 	}
@@ -162,12 +160,15 @@ func (c *Coordinator) unlock(e *entry, before State, fx *effects) {
 	fx.deliver()
 }
 
-// evictLocked drops the group from memory. Nothing may be lost with it.
+// evictLocked takes the group out of memory. Nothing that the Store does not have may be lost with it,
+// unless its shard is.
 func (c *Coordinator) evictLocked(e *entry) {
 	e.gone = true
-	s := c.shard(e.key)
+	s := e.shard
 	s.mu.Lock()
-	delete(s.groups, e.key)
+	if s.groups[e.key] == e { // else it is another tenure's
+		delete(s.groups, e.key)
+	}
 	s.mu.Unlock()
 	c.timers.drop(e)
 	c.metrics.loaded.Dec()
@@ -177,19 +178,19 @@ func (c *Coordinator) evictLocked(e *entry) {
 // group and create is false.
 func (c *Coordinator) submit(key groupKey, create bool, ev event) bool {
 	var fx effects
-	e := c.lock(key, create)
-	if e == nil {
-		if !c.closed.Load() {
-			return false
-		}
-		ev.refuse(kerr.CoordinatorNotAvailable.Code, &fx)
+	e, code := c.lock(key, create)
+	switch {
+	case e != nil:
+		before := e.g.state
+		e.g.handle(c.opts.Now(), ev, &fx)
+		c.unlock(e, before, &fx)
+		return true
+	case code != 0:
+		ev.refuse(code, &fx)
 		fx.deliver()
 		return true
 	}
-	before := e.g.state
-	e.g.handle(c.opts.Now(), ev, &fx)
-	c.unlock(e, before, &fx)
-	return true
+	return false
 }
 
 // Join handles a JoinGroup. Reply is called exactly once: now, when the round ends, or when the
@@ -258,13 +259,13 @@ func (c *Coordinator) Heartbeat(req HeartbeatRequest) Code {
 	if req.Group == "" {
 		return kerr.InvalidGroupID.Code
 	}
-	e := c.lock(groupKey{req.Tenant, req.Group}, false)
+	e, code := c.lock(groupKey{req.Tenant, req.Group}, false)
 	switch {
 	case e != nil:
 		defer e.mu.Unlock()
 		return e.g.heartbeat(c.opts.Now(), req.MemberID, req.InstanceID, req.Generation)
-	case c.closed.Load():
-		return kerr.CoordinatorNotAvailable.Code
+	case code != 0:
+		return code
 	}
 	return kerr.UnknownMemberID.Code
 }
@@ -286,29 +287,4 @@ func (c *Coordinator) Leave(ctx context.Context, req LeaveRequest) LeaveReply {
 	case <-ctx.Done():
 		return LeaveReply{Err: kerr.CoordinatorNotAvailable.Code}
 	}
-}
-
-// persist carries out one operation on the Store and tells its group.
-func (c *Coordinator) persist(ctx context.Context, j job) {
-	ctx, cancel := context.WithTimeout(ctx, c.opts.SaveTimeout)
-	defer cancel()
-	var err error
-	switch key := j.entry.key; j.op.kind {
-	case opSave:
-		err = c.opts.Store.SaveGroup(ctx, j.op.group)
-	case opDeleteGroup:
-		err = c.opts.Store.DeleteGroup(ctx, key.tenant, key.id)
-	case opDeleteOffsets:
-		err = c.opts.Store.DeleteOffsets(ctx, key.tenant, key.id, j.op.keys)
-	}
-	if err != nil {
-		c.metrics.saveFailures.Inc()
-		c.opts.Logger.Warn("cannot save group", slog.String("tenant", j.entry.key.tenant),
-			slog.String("group", j.entry.key.id), slog.Any("err", err))
-	}
-	var fx effects
-	j.entry.mu.Lock()
-	before := j.entry.g.state
-	j.entry.g.settled(c.opts.Now(), err, &fx)
-	c.unlock(j.entry, before, &fx)
 }

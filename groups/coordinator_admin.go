@@ -14,8 +14,8 @@ import (
 // GROUP_ID_NOT_FOUND (KIP-1043).
 func (c *Coordinator) Describe(req DescribeRequest) Description {
 	key := groupKey{req.Tenant, req.Group}
-	if c.closed.Load() {
-		return Description{Err: kerr.CoordinatorNotAvailable.Code, State: Dead}
+	if code := c.owns(key); code != 0 {
+		return Description{Err: code, State: Dead}
 	}
 	if e := c.inMemory(key); e != nil {
 		e.mu.Lock()
@@ -42,7 +42,8 @@ func (c *Coordinator) inMemory(key groupKey) *entry {
 	return s.groups[key]
 }
 
-// List returns the groups of a tenant that pass the filter, ordered by id. It is nil after Run ended.
+// List returns the groups of a tenant that are coordinated here and pass the filter, ordered by id: a
+// client asks every broker and merges. It is nil after Run ended.
 func (c *Coordinator) List(tenant string, filter ListFilter) []Listing {
 	if c.closed.Load() || !selects(filter.Types, ClassicType) {
 		return nil
@@ -64,7 +65,7 @@ func (c *Coordinator) List(tenant string, filter ListFilter) []Listing {
 		}
 	}
 	for saved := range c.opts.Store.Groups(tenant) {
-		if _, ok := seen[saved.ID]; !ok {
+		if _, ok := seen[saved.ID]; !ok && c.owns(groupKey{tenant, saved.ID}) == 0 {
 			add(saved.ID, saved.ProtocolType, restoredState(saved))
 		}
 	}
@@ -82,7 +83,7 @@ func selects(names []string, name string) bool {
 // Delete handles one group of a DeleteGroups: it removes a group without members, and its offsets. If
 // ctx ends early the group may still go.
 func (c *Coordinator) Delete(ctx context.Context, tenant, group string) Code {
-	return c.await(ctx, groupKey{tenant, group}, func(reply func(Code)) event { return &deleteEvent{reply} })
+	return c.await(ctx, groupKey{tenant, group}, func(reply func(Code)) event { return &deleteEvent{reply: reply} })
 }
 
 // await submits an event that is answered with a code and waits for that.

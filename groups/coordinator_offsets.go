@@ -1,7 +1,9 @@
 package groups
 
 import (
+	"cmp"
 	"context"
+	"errors"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
@@ -17,7 +19,7 @@ func (c *Coordinator) Commit(ctx context.Context, req CommitRequest) CommitReply
 		fill(reply.Codes, code)
 		return reply
 	}
-	stored := c.storeOffsets(ctx, req, reply.Codes)
+	stored := c.storeOffsets(ctx, e, req, reply.Codes)
 	e.mu.Lock()
 	var fx effects
 	before := e.g.state
@@ -35,10 +37,10 @@ func fill(codes []Code, code Code) {
 
 // beginCommit asks the group for permission. With code 0 the caller must end the commit.
 func (c *Coordinator) beginCommit(ctx context.Context, req CommitRequest) (*entry, Code) {
-	e := c.lock(groupKey{req.Tenant, req.Group}, req.Generation < 0)
+	e, code := c.lock(groupKey{req.Tenant, req.Group}, req.Generation < 0)
 	switch {
-	case e == nil && c.closed.Load():
-		return nil, kerr.CoordinatorNotAvailable.Code
+	case e == nil && code != 0:
+		return nil, code
 	case e == nil && req.Version >= 9:
 		return nil, kerr.GroupIDNotFound.Code
 	case e == nil:
@@ -78,9 +80,11 @@ func (c *Coordinator) abandonCommit(e *entry, ev *commitEvent) {
 }
 
 // storeOffsets stores what may be stored, sets the codes of all, and returns how many were.
-func (c *Coordinator) storeOffsets(ctx context.Context, req CommitRequest, codes []Code) (stored int) {
+func (c *Coordinator) storeOffsets(ctx context.Context, e *entry, req CommitRequest, codes []Code) (stored int) {
 	now, maxMetadata := c.opts.Now().UnixMilli(), c.opts.Config().OffsetMetadataMaxBytes
-	commit := CommitOffsets{Tenant: req.Tenant, Group: req.Group, MemberID: req.MemberID, Generation: req.Generation}
+	commit := raftmeta.CommitOffsets{
+		CoordEpoch: e.tenure.epoch, Tenant: req.Tenant, Group: req.Group, MemberID: req.MemberID, Generation: req.Generation,
+	}
 	if req.Generation < 0 {
 		commit.MemberID, commit.Generation = "", -1
 	}
@@ -99,10 +103,13 @@ func (c *Coordinator) storeOffsets(ctx context.Context, req CommitRequest, codes
 	if len(commit.Offsets) == 0 {
 		return 0
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(e.tenure.ctx, cancel)() // who loses the shard does not keep its clients
 	errs, err := c.opts.Store.CommitOffsets(ctx, commit)
 	if err != nil {
 		c.metrics.commitFailures.Inc()
-		code := c.refusal(req, err)
+		code := c.refusal(e, req, err)
 		for _, i := range at {
 			codes[i] = code
 		}
@@ -121,26 +128,36 @@ func (c *Coordinator) storeOffsets(ctx context.Context, req CommitRequest, codes
 
 // refusal is the code for a commit that the Store did not take. If the group changed since the commit
 // was admitted, the group says best how: a replaced static member hears that it is fenced.
-func (c *Coordinator) refusal(req CommitRequest, err error) Code {
-	code := codeOf(err)
-	if code != kerr.UnknownMemberID.Code && code != kerr.IllegalGeneration.Code {
+func (c *Coordinator) refusal(e *entry, req CommitRequest, err error) Code {
+	switch {
+	case errors.Is(err, raftmeta.ErrStaleCoordinator):
+		c.fence(e.shard, e.tenure)
+		return kerr.NotCoordinator.Code
+	case e.tenure.over():
+		return kerr.NotCoordinator.Code
+	case !errors.Is(err, raftmeta.ErrUnknownMember) && !errors.Is(err, raftmeta.ErrIllegalGeneration):
 		c.opts.Logger.Warn("cannot commit offsets", "tenant", req.Tenant, "group", req.Group, "err", err)
-		return code
+		return codeOf(err)
 	}
-	if e := c.lock(groupKey{req.Tenant, req.Group}, false); e != nil {
-		defer e.mu.Unlock()
-		if now := e.g.checkCommit(c.opts.Now(), req.MemberID, req.InstanceID, req.Generation); now != 0 {
-			return now
-		}
+	e, code := c.lock(groupKey{req.Tenant, req.Group}, false)
+	if e == nil {
+		return cmp.Or(code, codeOf(err))
 	}
-	return code
+	code = e.g.checkCommit(c.opts.Now(), req.MemberID, req.InstanceID, req.Generation)
+	behind := code == 0 && e.g.op == nil && e.g.retryAt.IsZero()
+	e.mu.Unlock()
+	if behind { // a save of unknown outcome came late
+		c.drop(e, errUnsettled)
+	}
+	return cmp.Or(code, codeOf(err))
 }
 
 // Fetch handles one group of an OffsetFetch. There is no difference between a group that committed
-// nothing and one that does not exist.
+// nothing and one that does not exist. Only the owner can tell that an offset was never committed, as
+// what it has applied holds everything that earlier owners acknowledged (replication.md 18.4).
 func (c *Coordinator) Fetch(req FetchRequest) FetchReply {
-	if c.closed.Load() {
-		return FetchReply{Err: kerr.CoordinatorNotAvailable.Code}
+	if code := c.owns(groupKey{req.Tenant, req.Group}); code != 0 {
+		return FetchReply{Err: code}
 	}
 	var reply FetchReply
 	if req.All {

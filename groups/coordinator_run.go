@@ -6,20 +6,15 @@ import (
 	"time"
 )
 
-// Run loads the groups that have members, so that their sessions run, and then drives deadlines,
-// saves and the expiry of offsets until ctx ends. When it returns everybody who waited has an answer.
-// It may be called once.
+// Run drives deadlines, saves, the loading of gained shards and the expiry of offsets until ctx ends. When
+// it returns everybody who waited has an answer. It may be called once.
 func (c *Coordinator) Run(ctx context.Context) error {
-	for g := range c.opts.Store.AllGroups() {
-		if len(g.Members) > 0 {
-			c.find(groupKey{g.Tenant, g.ID}, false)
-		}
-	}
 	c.persister.start(ctx)
-	var sweeper sync.WaitGroup
-	sweeper.Go(func() { c.sweepLoop(ctx) })
+	var others sync.WaitGroup
+	others.Go(func() { c.loadLoop(ctx) })
+	others.Go(func() { c.sweepLoop(ctx) })
 	c.tickLoop(ctx)
-	sweeper.Wait()
+	others.Wait()
 	c.close()
 	return nil
 }
@@ -64,11 +59,7 @@ func (c *Coordinator) close() {
 	c.closed.Store(true)
 	c.persister.stop()
 	for _, e := range c.loaded() { // complete: since closed was set nothing is added
-		e.mu.Lock()
-		var fx effects
-		e.g.close(c.opts.Now(), errClosed, &fx)
-		e.mu.Unlock()
-		fx.deliver()
+		c.drop(e, errClosed)
 	}
 }
 

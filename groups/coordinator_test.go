@@ -200,7 +200,7 @@ func TestFailedSavesKeepTheGroupFromAdvancing(t *testing.T) {
 		r := newRig(t, newMemStore())
 		var failures atomic.Int32
 		failures.Store(3)
-		r.store.fail = func(string) error {
+		r.store.fail = func(raftmeta.Command) error {
 			if failures.Add(-1) >= 0 {
 				return errors.New("disk on fire")
 			}
@@ -335,8 +335,8 @@ func TestListAndDescribe(t *testing.T) {
 		c := r.coordinator()
 		r.loner(t, "stable")
 		r.commit("simple", "", -1, raftmeta.CommittedOffset{TopicID: logsTopic})
-		r.store.groups[groupKey{"", "old"}] = &raftmeta.Group{ID: "old", Generation: 4, ProtocolType: "connect", EmptySince: 1}
-		r.store.groups[groupKey{"acme", "other"}] = &raftmeta.Group{Tenant: "acme", ID: "other"}
+		r.store.put(raftmeta.Group{ID: "old", Generation: 4, ProtocolType: "connect", EmptySince: 1})
+		r.store.put(raftmeta.Group{Tenant: "acme", ID: "other"})
 		all := []Listing{{"old", "connect", Empty, "classic"}, {"simple", "", Empty, "classic"}, {"stable", "consumer", Stable, "classic"}}
 		if diff := cmp.Diff(all, c.List("", ListFilter{Types: []string{"Consumer", "Classic"}})); diff != "" {
 			t.Errorf("all groups (-want +got):\n%s", diff)

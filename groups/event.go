@@ -1,6 +1,7 @@
 package groups
 
 import (
+	"errors"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -59,11 +60,26 @@ const (
 
 // operation is one write to the Store on behalf of a group, and what follows from its outcome.
 type operation struct {
-	kind  opKind
-	group *raftmeta.Group // for opSave
-	keys  []OffsetKey     // for opDeleteOffsets
+	kind        opKind
+	group       *raftmeta.Group      // for opSave
+	repeats     bool                 // for opSave: after a failure settle has the same saved again
+	keys        []raftmeta.OffsetKey // for opDeleteOffsets
+	ifNoOffsets bool                 // for opDeleteGroup: refuse if it has offsets after all
 	// settle turns the outcome into state and replies. It starts no other operation.
 	settle func(now time.Time, err error, fx *effects)
+}
+
+// unsettled reports whether after this outcome nobody knows what the Store has of the group, so that the
+// one in memory is worth nothing. A save that is repeated until it is certain leaves no such doubt, and
+// offsets are no part of the group.
+func (op *operation) unsettled(err error) bool {
+	switch op.kind {
+	case opSave:
+		return errors.Is(err, raftmeta.ErrIllegalGeneration) || !op.repeats && errors.Is(err, raftmeta.ErrOutcomeUnknown)
+	case opDeleteGroup:
+		return errors.Is(err, raftmeta.ErrOutcomeUnknown)
+	}
+	return false
 }
 
 // handle takes one event: at once, or after the operation in flight.
@@ -104,19 +120,20 @@ func (g *group) settled(now time.Time, err error, fx *effects) {
 	g.tick(now, fx)
 }
 
-// close answers everybody who waits, as the coordinator stops. No operation may be running, though
-// one may still be wanted: it counts as failed.
+// close answers everybody who waits with the code of err: the group goes out of memory. An operation in
+// flight counts as failed; what it comes to does not matter here any more.
 func (g *group) close(now time.Time, err error, fx *effects) {
+	code := codeOf(err)
 	if op := g.op; op != nil {
 		g.op = nil
 		op.settle(now, err, fx)
 	}
 	for _, m := range g.order {
-		g.answerJoin(now, m, joinError(kerr.CoordinatorNotAvailable.Code, m.id), fx)
-		g.answerSync(now, m, SyncReply{Err: kerr.CoordinatorNotAvailable.Code}, fx)
+		g.answerJoin(now, m, joinError(code, m.id), fx)
+		g.answerSync(now, m, SyncReply{Err: code}, fx)
 	}
 	for _, ev := range g.queued {
-		ev.refuse(kerr.CoordinatorNotAvailable.Code, fx)
+		ev.refuse(code, fx)
 	}
 	g.queued = nil
 	g.state = Dead

@@ -23,7 +23,8 @@ func (c *Coordinator) sweepLoop(ctx context.Context) {
 }
 
 // sweep removes expired offsets, groups that are empty and have none, and from memory the groups that
-// nobody used lately. One group at a time: nothing waits for this, and the Store has better to do.
+// nobody used lately; all that only in shards that this broker owns. One group at a time: nothing waits for
+// this, and the Store has better to do.
 func (c *Coordinator) sweep(ctx context.Context) {
 	var keys []groupKey
 	for g := range c.opts.Store.AllGroups() {
@@ -57,7 +58,7 @@ func (c *Coordinator) sweepGroup(ctx context.Context, key groupKey) {
 // one lock, and not at all while a commit is in flight, so that no commit comes in between whose
 // offset would be taken for an old one.
 func (c *Coordinator) proposeExpiry(key groupKey, reply func(Code)) (ev event, removed int) {
-	e := c.lock(key, false)
+	e, _ := c.lock(key, false)
 	if e == nil {
 		return nil, 0
 	}
@@ -91,7 +92,7 @@ func (c *Coordinator) expiry(g *group, now time.Time, reply func(Code)) (event, 
 	case len(keys) > 0:
 		return &expireEvent{keys, reply}, len(keys)
 	case kept == 0 && g.idle():
-		return &deleteEvent{reply}, 0
+		return &deleteEvent{ifNoOffsets: true, reply: reply}, 0
 	}
 	return nil, 0
 }
@@ -110,7 +111,7 @@ func (c *Coordinator) expiry(g *group, now time.Time, reply func(Code)) (event, 
 func expiredOffsets(
 	g *group, offsets iter.Seq[raftmeta.CommittedOffset], now time.Time, retention time.Duration,
 	subscribed func(topics map[string]struct{}, o raftmeta.CommittedOffset) bool,
-) (expired []OffsetKey, kept int) {
+) (expired []raftmeta.OffsetKey, kept int) {
 	topics, known := g.subscription()
 	eligible := known && (g.state == Empty || g.state == Stable)
 	nowMs := now.UnixMilli()
@@ -123,7 +124,7 @@ func expiredOffsets(
 			kept++
 			continue
 		}
-		expired = append(expired, OffsetKey{o.TopicID, o.Partition})
+		expired = append(expired, raftmeta.OffsetKey{TopicID: o.TopicID, Partition: o.Partition, CommittedAt: o.CommittedAt})
 	}
 	return expired, kept
 }

@@ -45,6 +45,7 @@ type group struct {
 	syncBy time.Time // when members that did not sync are removed; zero if all did
 
 	saved   int32      // generation that the Store has; -1 if it has no such group
+	floor   int32      // a save of this generation may yet reach the Store; 0 for none
 	retryAt time.Time  // when to save an emptied group again; zero if not needed
 	op      *operation // in flight on the Store, or nil
 	queued  []event    // what came while op was in flight, in order; at most maxQueued

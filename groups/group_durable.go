@@ -15,7 +15,8 @@ const emptySaveRetry = time.Second
 
 // restoreGroup makes a group of what the Store has. With members it is Stable, as nothing else is
 // ever saved, and each member has a full session ahead (replication.md 18.2): it may have been
-// heartbeating all along, to a coordinator that was not there.
+// heartbeating all along, to a coordinator that was not there. What an earlier owner knew beyond that is
+// gone: whoever was let into a round that did not end in a save is told so and joins again.
 func restoreGroup(s *raftmeta.Group, now time.Time) *group {
 	g := newGroup(s.Tenant, s.ID)
 	g.generation, g.saved = s.Generation, s.Generation
@@ -82,7 +83,7 @@ func (g *group) becomeEmpty(now time.Time, fx *effects) {
 
 func (g *group) saveEmpty(fx *effects) {
 	g.retryAt = time.Time{}
-	g.start(&operation{kind: opSave, group: g.snapshot(), settle: func(now time.Time, err error, _ *effects) {
+	g.start(&operation{kind: opSave, group: g.snapshot(), repeats: true, settle: func(now time.Time, err error, _ *effects) {
 		if err != nil {
 			g.retryAt = now.Add(emptySaveRetry)
 			return
@@ -103,14 +104,26 @@ func (g *group) idle() bool {
 	return g.state == Empty && g.op == nil && len(g.pending) == 0 && g.commits == 0 && g.retryAt.IsZero()
 }
 
-// codeOf is the Kafka code of an error from the Store.
+// codes are the Kafka codes of what the Store may refuse.
+var codes = map[raftmeta.Rejection]*kerr.Error{
+	raftmeta.ErrStaleCoordinator:  kerr.NotCoordinator,
+	raftmeta.ErrUnknownMember:     kerr.UnknownMemberID,
+	raftmeta.ErrIllegalGeneration: kerr.IllegalGeneration,
+	raftmeta.ErrUnknownGroup:      kerr.GroupIDNotFound,
+	raftmeta.ErrNonEmptyGroup:     kerr.NonEmptyGroup,
+	raftmeta.ErrUnknownTopic:      kerr.UnknownTopicOrPartition,
+	raftmeta.ErrUnknownPartition:  kerr.UnknownTopicOrPartition,
+}
+
+// codeOf is the Kafka code of an error from the Store. What has none becomes COORDINATOR_NOT_AVAILABLE,
+// upon which clients look for the coordinator again and retry.
 func codeOf(err error) Code {
-	var ke *kerr.Error
-	switch {
-	case err == nil:
+	if err == nil {
 		return 0
-	case errors.As(err, &ke):
-		return ke.Code
+	}
+	var no raftmeta.Rejection
+	if errors.As(err, &no) && codes[no] != nil {
+		return codes[no].Code
 	}
 	return kerr.CoordinatorNotAvailable.Code
 }

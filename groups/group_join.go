@@ -133,9 +133,10 @@ func (g *group) update(m *member, e *joinEvent) {
 
 // replaceStatic lets a restarted static member take the place of its former self (KIP-345). In Stable
 // nobody else notices, provided the vote comes out the same; the new id must be durable before its
-// owner learns it, or it would be unknown after a restart of the coordinator.
+// owner learns it, or it would be unknown after a restart of the coordinator. A save of this generation
+// that may yet arrive would undo that, so then the next generation begins.
 func (g *group) replaceStatic(now time.Time, e *joinEvent, old *member, fx *effects) {
-	if g.state != Stable || g.voteWith(old, e.Protocols) != g.protocol {
+	if g.state != Stable || g.generation <= g.floor || g.voteWith(old, e.Protocols) != g.protocol {
 		m := g.takeOver(now, e, old, fx)
 		g.setJoin(now, m, e.reply, fx)
 		g.prepareRebalance(now, e.initialDelay, fx)
@@ -152,7 +153,7 @@ func (g *group) replaceStatic(now time.Time, e *joinEvent, old *member, fx *effe
 	}
 	g.start(&operation{kind: opSave, group: next, settle: func(now time.Time, err error, fx *effects) {
 		if err != nil { // the former self stays
-			e.refuse(kerr.CoordinatorNotAvailable.Code, fx)
+			e.refuse(codeOf(err), fx)
 			return
 		}
 		formerLeader := g.leader
@@ -256,7 +257,7 @@ func (g *group) completeJoin(now time.Time, fx *effects) {
 		return
 	}
 	fx.rebalances++
-	g.generation++
+	g.generation = max(g.generation, g.floor) + 1
 	if len(g.members) == 0 {
 		g.becomeEmpty(now, fx)
 		return

@@ -57,7 +57,8 @@ func (g *group) leave(now time.Time, who LeaveMember, fx *effects) Code {
 
 // deleteEvent removes an Empty group for good, by DeleteGroups or because it fell out of use.
 type deleteEvent struct {
-	reply func(Code)
+	ifNoOffsets bool // it fell out of use: spare it if it has offsets after all
+	reply       func(Code)
 }
 
 func (e *deleteEvent) refuse(code Code, fx *effects) { fx.code(e.reply, code) }
@@ -73,7 +74,7 @@ func (e *deleteEvent) apply(g *group, now time.Time, fx *effects) {
 		fx.code(e.reply, 0)
 		return
 	}
-	g.start(&operation{kind: opDeleteGroup, settle: func(_ time.Time, err error, fx *effects) {
+	g.start(&operation{kind: opDeleteGroup, ifNoOffsets: e.ifNoOffsets, settle: func(_ time.Time, err error, fx *effects) {
 		if err == nil {
 			g.state = Dead
 		}

@@ -1,9 +1,12 @@
 package groups
 
 import (
+	"math"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/chronik-stream/chronik/raftmeta"
 )
 
 // commitEvent asks whether offsets may be committed. Whoever gets 0 must call endCommit when the
@@ -94,14 +97,15 @@ func (e *deleteOffsetsEvent) apply(g *group, _ time.Time, fx *effects) {
 	}
 	topics, known := g.subscription()
 	codes := make([]Code, len(e.offsets))
-	var keys []OffsetKey
+	var keys []raftmeta.OffsetKey
 	var at []int // keys[i] belongs to offsets[at[i]]
 	for i, o := range e.offsets {
 		if _, subscribed := topics[o.Topic]; subscribed || !known {
 			codes[i] = kerr.GroupSubscribedToTopic.Code
 			continue
 		}
-		keys, at = append(keys, OffsetKey{o.TopicID, o.Partition}), append(at, i)
+		keys = append(keys, raftmeta.OffsetKey{TopicID: o.TopicID, Partition: o.Partition, CommittedAt: math.MaxInt64})
+		at = append(at, i)
 	}
 	if len(keys) == 0 {
 		fx.replies = append(fx.replies, func() { e.reply(0, codes) })
@@ -115,9 +119,9 @@ func (e *deleteOffsetsEvent) apply(g *group, _ time.Time, fx *effects) {
 	}}, fx)
 }
 
-// expireEvent removes offsets that nobody used for long.
+// expireEvent removes offsets that nobody used for long, and not what was committed after that was seen.
 type expireEvent struct {
-	keys  []OffsetKey
+	keys  []raftmeta.OffsetKey
 	reply func(Code)
 }
 

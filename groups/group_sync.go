@@ -83,7 +83,7 @@ func (g *group) saveAssignment(list []MemberAssignment, fx *effects) {
 	g.start(&operation{kind: opSave, group: next, settle: func(now time.Time, err error, fx *effects) {
 		if err != nil {
 			for _, m := range g.order {
-				g.answerSync(now, m, SyncReply{Err: kerr.CoordinatorNotAvailable.Code}, fx)
+				g.answerSync(now, m, SyncReply{Err: codeOf(err)}, fx)
 			}
 			g.prepareRebalance(now, 0, fx)
 			return

@@ -13,6 +13,7 @@ type metrics struct {
 	commitFailures prometheus.Counter
 	expiredOffsets prometheus.Counter
 	loaded         prometheus.Gauge
+	shards         prometheus.Gauge
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -35,6 +36,10 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		loaded: promauto.With(reg).NewGauge(prometheus.GaugeOpts{
 			Name: "chronik_groups_loaded",
 			Help: "Groups in memory: those with members, and those touched lately.",
+		}),
+		shards: promauto.With(reg).NewGauge(prometheus.GaugeOpts{
+			Name: "chronik_group_shards",
+			Help: "Shards of groups that this broker coordinates. Up and down: brokers come and go, and consumers look for their coordinator each time.",
 		}),
 	}
 }

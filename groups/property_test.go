@@ -297,7 +297,7 @@ func (w *world) endCommit(*rapid.T) {
 }
 
 func (w *world) delete(t *rapid.T) {
-	w.handle(&deleteEvent{func(Code) {}})
+	w.handle(&deleteEvent{reply: func(Code) {}})
 	w.reborn()
 }
 

@@ -139,7 +139,7 @@ func (s *script) run(line string) {
 	case "endcommit":
 		s.g.endCommit(args["stored"] != "no")
 	case "delete":
-		s.g.handle(s.now, &deleteEvent{func(code Code) { s.printf("delete %s", codeName(code)) }}, &fx)
+		s.g.handle(s.now, &deleteEvent{reply: func(code Code) { s.printf("delete %s", codeName(code)) }}, &fx)
 	case "deleteoffsets":
 		s.deleteOffsets(args, &fx)
 	case "after":
