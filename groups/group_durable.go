@@ -86,10 +86,20 @@ func (g *group) saveEmpty(fx *effects) {
 	g.start(&operation{kind: opSave, group: g.snapshot(), repeats: true, settle: func(now time.Time, err error, _ *effects) {
 		if err != nil {
 			g.retryAt = now.Add(emptySaveRetry)
+			g.floor = g.generation
 			return
 		}
 		g.saved = g.generation
 	}}, fx)
+}
+
+// inDoubt is the highest generation of a save that may reach the Store although g goes out of memory; 0 if
+// there is none.
+func (g *group) inDoubt() int32 {
+	if g.op != nil && g.op.kind == opSave {
+		return max(g.floor, g.op.group.Generation)
+	}
+	return g.floor
 }
 
 // unused reports whether nothing would be lost with g: it was given out member ids at most, and

@@ -221,7 +221,7 @@ func (g *group) prepareRebalance(now time.Time, initialDelay time.Duration, fx *
 		}
 	}
 	g.state = PreparingRebalance
-	g.syncBy = time.Time{}
+	g.syncBy, g.retryAt = time.Time{}, time.Time{} // what was to be saved is outdated with the round
 	g.advanceRound(now, fx)
 }
 

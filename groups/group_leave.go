@@ -69,7 +69,7 @@ func (e *deleteEvent) apply(g *group, now time.Time, fx *effects) {
 		e.refuse(kerr.NonEmptyGroup.Code, fx)
 		return
 	}
-	if g.saved < 0 { // only member ids were given out, and the Store has never heard of it
+	if g.saved < 0 && g.floor == 0 { // only member ids were given out, and the Store has never heard of it
 		g.state = Dead
 		fx.code(e.reply, 0)
 		return

@@ -35,6 +35,9 @@ func TestGroupProperties(t *testing.T) {
 			"delete":    w.delete,
 			"time":      w.pass,
 			"store":     w.store,
+			"lose":      w.lose,
+			"arrive":    w.arrive,
+			"regain":    w.regain,
 			"restart":   w.restart,
 			"forget":    w.forget,
 			"":          w.check,
@@ -71,6 +74,7 @@ type world struct {
 	commits int
 
 	saved    *raftmeta.Group
+	doubts   doubts
 	top      int32             // the highest generation that anybody was told
 	assigned map[string]string // generation/member -> assignment told
 }
@@ -218,14 +222,8 @@ func (w *world) sync(c *client) {
 
 // told checks that a generation has one assignment (I44), and that it was durable before it was told.
 func (w *world) told(id string, generation int32, assignment string) {
-	if w.saved == nil || w.saved.Generation != generation {
-		w.t.Fatalf("assignment of generation %d told, saved is %+v", generation, w.saved)
-	}
-	durable := slices.ContainsFunc(w.saved.Members, func(m raftmeta.GroupMember) bool {
-		return m.ID == id && string(m.Assignment) == assignment
-	})
-	if !durable {
-		w.t.Fatalf("%s was told %q, which is not saved", id, assignment)
+	if !w.doubts.durable(generation, id, assignment) {
+		w.t.Fatalf("%s was told %q in generation %d, which was never saved; saved is %+v", id, assignment, generation, w.saved)
 	}
 	key := fmt.Sprintf("%d/%s", generation, id)
 	if before, ok := w.assigned[key]; ok && before != assignment {
@@ -275,6 +273,7 @@ func (w *world) commitAny(t *rapid.T) {
 		switch {
 		case code != 0 || g != w.g:
 			return
+		case w.doubts.behind: // the store refuses what the group does not know better
 		case ev.generation >= 0 && !waits && w.saved.Generation != ev.generation:
 			w.t.Fatalf("commit of generation %d let through, saved is %+v", ev.generation, w.saved)
 		case ev.generation < 0 && !waits && len(g.members) > 0:
@@ -309,6 +308,7 @@ func (w *world) reborn() {
 		}
 		w.g, w.saved, w.top, w.commits = newGroup("", "g"), nil, 0, 0
 		w.assigned = map[string]string{}
+		w.doubts = doubts{}
 	}
 }
 
@@ -343,10 +343,7 @@ func (w *world) settle(ok bool) {
 	if ok {
 		err = nil
 		if op.kind == opSave {
-			if w.saved != nil && op.group.Generation < w.saved.Generation {
-				w.t.Fatalf("saved generation %d after %d", op.group.Generation, w.saved.Generation)
-			}
-			w.saved = op.group
+			w.keep(op.group)
 		}
 	}
 	w.step(func(fx *effects) { w.g.settled(w.now, err, fx) })
@@ -357,16 +354,18 @@ func (w *world) restart(t *rapid.T) {
 	if rapid.IntRange(0, 4).Draw(t, "really") > 0 {
 		return
 	}
+	w.closeGroup()
+	w.doubts.late, w.doubts.floor = nil, 0 // fenced with the epoch
+	w.reload()
+}
+
+// closeGroup takes the group out of memory: everybody has an answer.
+func (w *world) closeGroup() {
 	w.step(func(fx *effects) { w.g.close(w.now, errClosed, fx) })
 	for _, c := range w.clients {
 		if c.joining != 0 || c.syncing != 0 {
 			w.t.Fatalf("%s waits on after the end: %d joins, %d syncs", c.name, c.joining, c.syncing)
 		}
-	}
-	w.commits, w.top = 0, 0
-	w.g = newGroup("", "g")
-	if w.saved != nil {
-		w.g, w.top = restoreGroup(w.saved, w.now), w.saved.Generation
 	}
 }
 

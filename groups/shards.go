@@ -112,9 +112,7 @@ func (c *Coordinator) drop(e *entry, err error) {
 	var fx effects
 	e.mu.Lock()
 	if !e.gone {
-		if op := e.g.op; op != nil && op.kind == opSave {
-			e.shard.doubt(e, op.group.Generation)
-		}
+		e.shard.doubt(e, e.g.inDoubt())
 		c.evictLocked(e)
 		e.g.close(c.opts.Now(), err, &fx)
 	}
@@ -122,13 +120,13 @@ func (c *Coordinator) drop(e *entry, err error) {
 	fx.deliver()
 }
 
-// doubt notes that a save of this generation may still reach the Store while its epoch lasts. The group,
-// once restored, saves nothing of that generation or an older one: the Store keeps the higher generation,
-// so a latecomer then comes to nothing, and a generation has one assignment (I44).
+// doubt notes that a save of this generation, unless 0, may still reach the Store while its epoch lasts.
+// The group, once restored, saves nothing of that generation or an older one: the Store keeps the higher
+// generation, so a latecomer then comes to nothing, and a generation has one assignment (I44).
 func (s *shard) doubt(e *entry, generation int32) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.epoch != e.tenure.epoch {
+	if generation == 0 || s.epoch != e.tenure.epoch {
 		return
 	}
 	if s.floors == nil {
