@@ -1,6 +1,7 @@
 package groups
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -144,9 +145,14 @@ func (s *script) run(line string) {
 		s.deleteOffsets(args, &fx)
 	case "after":
 		s.after(who)
-	case "store": // ok or fail
-		s.settle(who == "ok", &fx)
+	case "store": // ok, fail or unknown
+		s.settle(who, &fx)
 	case "restart":
+		s.g = restoreGroup(s.saved, s.now)
+	case "move": // to another coordinator
+		s.g.close(s.now, raftmeta.ErrStaleCoordinator, &fx)
+		s.finish(&fx)
+		fx = effects{}
 		s.g = restoreGroup(s.saved, s.now)
 	case "close":
 		s.g.close(s.now, errClosed, &fx)
@@ -186,17 +192,21 @@ func (s *script) durable(g *raftmeta.Group) string {
 	return b.String()
 }
 
-func (s *script) settle(ok bool, fx *effects) {
-	var err error
-	if s.g.op == nil {
+func (s *script) settle(outcome string, fx *effects) {
+	err := map[string]error{"fail": errors.New("disk on fire"), "unknown": raftmeta.ErrOutcomeUnknown}[outcome]
+	op := s.g.op
+	switch {
+	case op == nil:
 		s.printf("nothing is in flight")
 		return
-	}
-	if !ok {
-		err = fmt.Errorf("disk on fire")
-	}
-	if ok && s.g.op.kind == opSave {
-		s.saved = s.g.op.group
+	case op.unsettled(err): // the shell reads the group again
+		floor := s.g.inDoubt()
+		s.g.close(s.now, err, fx)
+		s.g = restoreGroup(s.saved, s.now)
+		s.g.floor = floor
+		return
+	case err == nil && op.kind == opSave:
+		s.saved = op.group
 	}
 	s.g.settled(s.now, err, fx)
 }
