@@ -52,6 +52,8 @@ type AdminOp struct {
 	Partitions int32         // asked for, or found
 	Retention  string        // asked for, or found
 	Result     AdminResult
+	// Settled says of a read that the broker had applied all that was committed before, so it must tell of the present.
+	Settled bool
 }
 
 func (o AdminOp) row() string {
@@ -124,6 +126,10 @@ func (s adminState) present() topicState { return s.versions[len(s.versions)-1] 
 func (s adminState) step(o AdminOp) (bool, adminState) {
 	broker := int(o.Broker) % maxBrokers
 	if o.Kind.reads() {
+		if o.Settled {
+			ok, _ := s.present().step(o)
+			return ok, s
+		}
 		// Of the states that fit, the oldest: it leaves the most to the reads that follow.
 		for i := s.seen[broker]; i < len(s.versions); i++ {
 			if ok, _ := s.versions[i].step(o); ok {

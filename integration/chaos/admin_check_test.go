@@ -26,6 +26,7 @@ func TestCheckAdmin(t *testing.T) {
 	retention := func(broker int32, from, to int, value string) AdminOp {
 		return AdminOp{Kind: ReadRetention, Topic: "a", Broker: broker, Start: s(from), End: s(to), Retention: value}
 	}
+	settled := func(o AdminOp) AdminOp { o.Settled = true; return o }
 	for name, c := range map[string]struct {
 		ops  []AdminOp
 		good bool
@@ -45,6 +46,8 @@ func TestCheckAdmin(t *testing.T) {
 		"not grown, though fewer":                    {[]AdminOp{create(1, 2, Done), grow(3, 4, 3, TooFew)}, false},
 		"shrunk":                                     {[]AdminOp{create(1, 2, Done), grow(3, 4, 5, Done), grow(5, 6, 3, Done)}, false},
 		"another broker reads the past":              {[]AdminOp{create(1, 2, Done), set(3, 4, "200", Done), retention(2, 9, 10, "100")}, true},
+		"nor when all is applied":                    {[]AdminOp{create(1, 2, Done), set(3, 4, "200", Done), settled(retention(2, 9, 10, "100"))}, false},
+		"the present when all is applied":            {[]AdminOp{create(1, 2, Done), set(3, 4, "200", Done), settled(retention(2, 9, 10, "200"))}, true},
 		"the answering broker reads its write":       {[]AdminOp{create(1, 2, Done), set(3, 4, "200", Done), retention(3, 9, 10, "100")}, false},
 		"a broker that goes back":                    {[]AdminOp{create(1, 2, Done), set(3, 4, "200", Done), retention(2, 5, 6, "200"), retention(2, 7, 8, "100")}, false},
 		"a value that nobody wrote":                  {[]AdminOp{create(1, 2, Done), retention(2, 3, 4, "300")}, false},

@@ -13,12 +13,17 @@ const maxViolations = 5
 func (h *History) Check() []Violation {
 	var found []Violation
 	for _, check := range []func(*History) []Violation{
-		checkFinal, checkAcked, checkReads, checkEnds, checkCommitted, checkAssigned, checkComplaints,
+		checkFinal, checkAcked, checkReads, checkEnds, checkCommitted, checkAssigned, checkComplaints, checkAdminOps,
 	} {
 		found = append(found, check(h)...)
 	}
 	return capped(found)
 }
+
+// adminPatience bounds the search for an order of the admin operations on one name.
+const adminPatience = 30 * time.Second
+
+func checkAdminOps(h *History) []Violation { return CheckAdmin(h.Admin, adminPatience) }
 
 // capped leaves out repetitions of a violation.
 func capped(found []Violation) []Violation {

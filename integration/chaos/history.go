@@ -106,6 +106,7 @@ type History struct {
 	Commits    map[string][]Commit        // by group
 	Committed  map[string][]CommittedSeen // by group
 	Assigned   map[string][]Assigned      // by group
+	Admin      []AdminOp
 	Complaints []Complaint
 	// Final is what every partition holds when all faults have healed, in the order in which a consumer is given it.
 	Final map[Partition][]Read

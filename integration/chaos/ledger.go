@@ -107,6 +107,14 @@ func (l *Ledger) SawAssigned(group string, a Assigned) {
 	l.history.Assigned[group] = append(l.history.Assigned[group], a)
 }
 
+// SawAdmin enters an admin operation that began at o.Start and ended now.
+func (l *Ledger) SawAdmin(o AdminOp) {
+	o.End = l.Now()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.history.Admin = append(l.history.Admin, o)
+}
+
 // Complain enters an error that breaks an invariant by itself.
 func (l *Ledger) Complain(invariant string, p Partition, text string) {
 	now := l.Now()
