@@ -65,6 +65,7 @@ func (r *reconciler) everythingNow() {
 	defer r.mu.Unlock()
 	r.sub.Take() // is part of it
 	img := r.b.meta.Image()
+	r.b.updateShards(img)
 	r.everything(img)
 	r.sweep(img)
 }
