@@ -102,6 +102,16 @@ func (c *epochCache) truncateFrom(end int64) (changed bool) {
 	return changed
 }
 
+// contradict forgets the epochs above epoch that are said to have begun before until: batches up to there
+// are of epoch. Such an entry was forgotten in memory, with ForgetEmptyEpochs, and not in the file before
+// a crash. Believed, it would end an epoch too early, and a follower would be told to cut off again and
+// again what it has just been sent.
+func (c *epochCache) contradict(epoch int32, until int64) (changed bool) {
+	before := len(c.entries)
+	c.entries = slices.DeleteFunc(c.entries, func(e epochEntry) bool { return e.epoch > epoch && e.start < until })
+	return len(c.entries) < before
+}
+
 // truncateBefore forgets the epochs that ended at or before start, when the log now begins there.
 // The epoch that covers start stays, and begins at start.
 func (c *epochCache) truncateBefore(start int64) (changed bool) {

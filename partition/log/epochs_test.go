@@ -149,3 +149,21 @@ func FuzzEpochsDecode(f *testing.F) {
 		}
 	})
 }
+
+// TestForgottenEpochDoesNotComeBack: a leader wrote down its epoch and wrote nothing in it, followed
+// again, and was killed before the file was written anew (simulator, seed 1341).
+func TestForgottenEpochDoesNotComeBack(t *testing.T) {
+	cfg := testConfig()
+	cfg.FlushMode = OS
+	w, rng := newTestWorld(t, cfg)
+	must(t, w.append(rng))
+	must(t, w.l.StartEpoch(5))
+	must(t, w.sync())
+	w.l.ForgetEmptyEpochs()
+	must(t, w.append(rng)) // of the other leader's epoch, which is an older one: it was there before
+	w.m = w.m.CrashKeepAll()
+	must(t, w.open())
+	if epoch, end := w.l.EpochEnd(w.epoch); epoch != w.epoch || end != w.end() {
+		t.Errorf("epoch %d ends at %d, the log does at %d and has no other", epoch, end, w.end())
+	}
+}

@@ -255,9 +255,9 @@ func (l *Log) markUnsynced(offset int64) {
 	}
 }
 
-// recoverEpochs reads the leader epochs, drops what lies outside the log, and adds what the scan met. An
-// unusable file is rebuilt from the whole log. Epochs without records survive only in the file, one at
-// the very end of the log included.
+// recoverEpochs reads the leader epochs, drops what lies outside the log or what batches contradict, and
+// adds what the scan met. An unusable file is rebuilt from the whole log. Epochs without records survive
+// only in the file, one at the very end of the log included.
 func (r *recovery) recoverEpochs() error {
 	l := r.log
 	epochs, err := loadEpochs(l.dir.fs, l.path)
@@ -271,7 +271,12 @@ func (r *recovery) recoverEpochs() error {
 		return err
 	}
 	changed := epochs.truncateFrom(r.end + 1)
-	for _, e := range found {
+	for i, e := range found {
+		until := r.end
+		if i+1 < len(found) {
+			until = found[i+1].start
+		}
+		changed = epochs.contradict(e.epoch, until) || changed
 		if epochs.epochAt(e.start) != e.epoch { // the scan may have begun in the middle of an epoch
 			changed = epochs.assign(e.epoch, e.start) || changed
 		}
