@@ -241,7 +241,8 @@ type Read struct {
 }
 
 // MayRead judges a client's fetch at one moment: a log that is truncated between two looks would send a
-// reader away that is right. A reader at the end, or ahead of a follower, is right and gets nothing.
+// reader away that is right. A reader at the end gets nothing, and so does one that a follower has
+// nothing to show: it may be ahead of this log, which must not be taken for a history that parts (I18).
 func (r *Replica[W]) MayRead(q *Read) (diverging *EpochEnd, _ error) {
 	if err := r.CheckEpoch(q.CurrentEpoch); err != nil {
 		return nil, err
@@ -249,15 +250,14 @@ func (r *Replica[W]) MayRead(q *Read) (diverging *EpochEnd, _ error) {
 	if r.leader == nil && !(q.FromFollower && r.following) {
 		return nil, ErrNotLeader
 	}
+	if r.leader == nil && q.From >= r.hw {
+		return nil, nil // the leader would know
+	}
 	if diverging, err := r.Divergence(q.LastFetchedEpoch, q.From); diverging != nil || err != nil {
 		return diverging, err
 	}
-	switch start, end := r.log.StartOffset(), r.log.EndOffset(); {
-	case q.From >= start && q.From <= end:
-		return nil, nil
-	case r.leader == nil && q.From > end:
-		return nil, nil // the leader would know
-	default:
+	if start, end := r.log.StartOffset(), r.log.EndOffset(); q.From < start || q.From > end {
 		return nil, fmt.Errorf("%w: %d is not in [%d, %d]", ErrOffsetOutOfRange, q.From, start, end)
 	}
+	return nil, nil
 }
