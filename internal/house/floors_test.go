@@ -23,6 +23,7 @@ var floors = map[string][]string{
 	"partition/log":  {"wire/record", "internal"},
 	"partition/core": {"internal"},
 	"partition":      {"partition/core", "partition/log", "wire/record", "internal"},
+	"partition/sim":  {"partition/core", "raftmeta", "internal"},
 	"raftmeta":       {"internal"},
 	"cluster":        {"raftmeta", "wire", "internal"},
 	"groups":         {"raftmeta", "internal"},

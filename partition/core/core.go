@@ -277,6 +277,9 @@ func (l *Leader) Unknown() {
 	}
 }
 
+// Proposed is the ISR of the proposal in flight, nil if there is none.
+func (l *Leader) Proposed() []int32 { return l.proposed }
+
 // FollowerEnd is the log end that a follower has reported in this epoch; ok is false before it has.
 func (l *Leader) FollowerEnd(id int32) (end int64, ok bool) {
 	f := l.followers[id]
