@@ -8,7 +8,9 @@ import (
 )
 
 // AlterPartition is a leader's proposal of a new ISR (replication.md 9.3, KIP-497). PartitionEpoch makes
-// it a compare-and-set: repeated, it takes effect at most once.
+// it a compare-and-set: repeated, it takes effect at most once. Accepted, it counts the partition epoch
+// even if it changes nothing: with the ISR as it is a leader makes sure that no copy of a proposal that was
+// refused can still take effect.
 type AlterPartition struct {
 	TopicID        uuid.ID
 	Partition      int32
@@ -63,7 +65,10 @@ func (x *AlterPartition) apply(e *edit) (Result, error) {
 	if !e.isActive(x.Leader) {
 		e.leaveISR(t, &next, x.Leader) // it shuts down, and now somebody can lead in its place
 	}
-	return e.changePartition(t, x.Partition, next), nil
+	if !e.settle(t, p, &next) {
+		next.PartitionEpoch++
+	}
+	return e.replacePartition(t, x.Partition, next), nil
 }
 
 // checkSender judges, in this order, whether the sender is the leader that the log knows. Epochs
@@ -210,6 +215,10 @@ func (e *edit) changePartition(t *Topic, number int32, p Partition) Result {
 	if !e.settle(t, old, &p) {
 		return partitionResult(old)
 	}
+	return e.replacePartition(t, number, p)
+}
+
+func (e *edit) replacePartition(t *Topic, number int32, p Partition) Result {
 	next := *t
 	next.Partitions = slices.Clone(t.Partitions)
 	next.Partitions[number] = p

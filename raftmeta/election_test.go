@@ -119,7 +119,7 @@ func TestLastReplicaStanding(t *testing.T) {
 	s.do("3 dies", s.fence(3))
 	s.do("1 is back", s.activate(1))
 	s.do("2 is back", s.activate(2))
-	s.do("2 is caught up", s.alter(2))
+	s.do("2 withdraws", s.alter(2)) // the ISR as it is: copies of earlier proposals are void
 	s.do("1 is caught up", s.alter(1, 2))
 	s.do("preferred", &ElectLeader{TopicID: testID(1)})
 	s.want(`
@@ -129,9 +129,9 @@ func TestLastReplicaStanding(t *testing.T) {
 	3 dies                 leader=-1@3 isr=[] elr=[2 3] lke=[] pe=3
 	1 is back              leader=-1@3 isr=[] elr=[2 3] lke=[] pe=3
 	2 is back              leader=2@4 isr=[2] elr=[3] lke=[] pe=4
-	2 is caught up         leader=2@4 isr=[2] elr=[3] lke=[] pe=4
-	1 is caught up         leader=2@4 isr=[1 2] elr=[] lke=[] pe=5
-	preferred              leader=1@5 isr=[1 2] elr=[] lke=[] pe=6`)
+	2 withdraws            leader=2@4 isr=[2] elr=[3] lke=[] pe=5
+	1 is caught up         leader=2@4 isr=[1 2] elr=[] lke=[] pe=6
+	preferred              leader=1@5 isr=[1 2] elr=[] lke=[] pe=7`)
 }
 
 // A replica that is active and comes first is passed over if it is not in sync.

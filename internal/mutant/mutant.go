@@ -23,6 +23,7 @@ const (
 	JoinOldBrokerEpoch   Bug = "join-old-broker-epoch"  // 9.1 (e): an earlier run of the broker had caught up
 	AdoptOwnProposal     Bug = "adopt-own-proposal"     // 9.4: the answer is taken for the entry
 	ForgetOpenProposal   Bug = "forget-open-proposal"   // 9.4: an unknown outcome is taken for a no
+	RefusalSettles       Bug = "refusal-settles"        // 9.4: a refused proposal may still be accepted from a copy
 	NoTruncation         Bug = "no-truncation"          // 10.3
 	TruncateToHW         Bug = "truncate-to-hw"         // KIP-101: by high watermark, not by epoch
 	StaleEpochFetch      Bug = "stale-epoch-fetch"      // 10.2: a fetch of an older epoch is served and counted
@@ -46,7 +47,7 @@ const (
 var All = []Bug{
 	AckBeforeHW, AckInAnotherEpoch, HWIgnoresFollowers, HWFromCommittedISR, ShrinkCountsAtOnce, HWBelowMin,
 	HWFromOldFetches, AppendBelowMin, HWFalls, JoinBelowHW, JoinBelowEpochStart, JoinWithoutFetch,
-	JoinOldBrokerEpoch, AdoptOwnProposal, ForgetOpenProposal, NoTruncation, TruncateToHW, StaleEpochFetch,
+	JoinOldBrokerEpoch, AdoptOwnProposal, ForgetOpenProposal, RefusalSettles, NoTruncation, TruncateToHW, StaleEpochFetch,
 	NoDivergenceCheck, DivergenceMovesState, HWBeforeTruncation, StaleAnswerAppended, FollowerHWPastEnd,
 	ElectOutsideISR, ElectKeepsEpoch, ELRKeepsSuspect, ELRForgotten, AlterIgnoresEpoch, AlterAdmitsFenced, FenceKeepsISR,
 	ReassignDropsEarly, ShardEpochNotChecked,

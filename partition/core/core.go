@@ -54,6 +54,7 @@ type Leader struct {
 	start     int64 // the log end when the epoch began (LESO)
 	hw        int64
 	proposed  []int32 // ISR of the proposal in flight, nil if there is none
+	refused   bool    // it was refused and is to be withdrawn: see Refused
 	followers map[int32]*follower
 }
 
@@ -86,7 +87,8 @@ func (l *Leader) forgetFollowers(now time.Time) {
 // is forgotten (replication.md 10.7).
 func (l *Leader) NewEpoch(view View, end int64, now time.Time) {
 	invariant.Check(view.LeaderEpoch > l.view.LeaderEpoch, "leader epoch %d after %d", view.LeaderEpoch, l.view.LeaderEpoch)
-	l.view, l.start, l.proposed = view, end, nil
+	l.view, l.start = view, end
+	l.settle()
 	l.forgetFollowers(now)
 }
 
@@ -97,7 +99,7 @@ func (l *Leader) Adopt(view View, now time.Time) {
 		return
 	}
 	if view.PartitionEpoch > l.view.PartitionEpoch {
-		l.proposed = nil
+		l.settle()
 	}
 	l.view = view
 	for _, id := range view.Replicas {
@@ -111,6 +113,8 @@ func (l *Leader) Adopt(view View, now time.Time) {
 		}
 	}
 }
+
+func (l *Leader) settle() { l.proposed, l.refused = nil, false }
 
 // Epoch is the leader epoch.
 func (l *Leader) Epoch() int32 { return l.view.LeaderEpoch }
@@ -195,9 +199,13 @@ type Broker func(id int32) (brokerEpoch int64, active bool)
 
 // Propose returns the change of the ISR that is due, if any: out goes who has not been caught up for lag,
 // in comes who meets all of replication.md 9.1. From here on, before anything is sent, the maximal ISR
-// counts; there is one proposal in flight at most, until Adopt or Refused settles it.
+// counts; there is one proposal in flight at most, until Adopt settles it. One that was refused is followed
+// by its withdrawal.
 func (l *Leader) Propose(end int64, now time.Time, lag time.Duration, broker Broker) (Change, bool) {
-	if l.proposed != nil {
+	switch {
+	case l.refused:
+		return l.withdraw(broker)
+	case l.proposed != nil:
 		return Change{}, false
 	}
 	change := Change{LeaderEpoch: l.view.LeaderEpoch, PartitionEpoch: l.view.PartitionEpoch}
@@ -260,20 +268,42 @@ func (l *Leader) MayJoin(id int32) bool {
 	return l.proposed == nil && f != nil && !slices.Contains(l.view.ISR, id) && f.end >= max(l.hw, l.start)
 }
 
-// Refused settles a proposal that was definitely not accepted, when the partition was at partitionEpoch.
-// If that is the epoch adopted here, the committed ISR counts alone again; otherwise the entry that
-// changed it is on its way, and Adopt settles it. An unknown outcome settles nothing: the same proposal
-// is sent again.
+// Refused notes that a proposal was definitely not accepted, when the partition was at partitionEpoch. If
+// that is the epoch adopted here, the next Propose withdraws it; otherwise the entry that changed the epoch
+// is on its way, and Adopt settles it.
+//
+// The refusal itself settles nothing. A copy of the proposal may still be on its way, from a call whose
+// outcome was unknown, and be accepted at the same partition epoch: a member that was refused because it
+// was fenced may be active again when the copy arrives. Who is proposed therefore counts until the
+// partition epoch has moved on, which a withdrawal brings about.
 func (l *Leader) Refused(partitionEpoch int32) {
-	if partitionEpoch == l.view.PartitionEpoch {
-		l.proposed = nil
+	if partitionEpoch != l.view.PartitionEpoch || l.proposed == nil {
+		return
 	}
+	l.refused = true
+	if mutant.On(mutant.RefusalSettles) {
+		l.settle()
+	}
+}
+
+// withdraw proposes the ISR that is committed.
+func (l *Leader) withdraw(broker Broker) (Change, bool) {
+	change := Change{LeaderEpoch: l.view.LeaderEpoch, PartitionEpoch: l.view.PartitionEpoch}
+	for _, id := range l.view.ISR {
+		epoch, active := broker(id)
+		if !active && id != l.self {
+			return Change{}, false // it is about to be fenced out of the ISR, which changes the epoch
+		}
+		change.ISR = append(change.ISR, Member{id, epoch})
+	}
+	l.refused = false
+	return change, true
 }
 
 // Unknown notes that the outcome of the proposal in flight cannot be told; it stays in flight.
 func (l *Leader) Unknown() {
 	if mutant.On(mutant.ForgetOpenProposal) {
-		l.proposed = nil
+		l.settle()
 	}
 }
 

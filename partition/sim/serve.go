@@ -230,16 +230,18 @@ func (r *replica) sendProposal(change core.Change) {
 	})
 }
 
-// proposalAnswered settles a proposal on a definite answer that quotes the partition's epoch. The leader
-// has not changed since it was sent: that would have ended the call.
+// proposalAnswered ends a call with a definite answer that quotes the partition's epoch. The leader has not
+// changed since it was sent: that would have ended the call.
 func (r *replica) proposalAnswered(change core.Change, result raftmeta.Result, err error) {
 	if result.Partition == nil || errors.Is(err, raftmeta.ErrNewerEpoch) {
 		return
 	}
 	r.b.w.note(noteSettled, int(r.b.id), r.part.index, int(change.LeaderEpoch), code(err), int(result.Partition.PartitionEpoch))
-	r.core.Leader().Refused(result.Partition.PartitionEpoch)
-	r.forgetSettled()
-	r.moved()
+	r.sent = nil
+	if err != nil {
+		r.core.Leader().Refused(result.Partition.PartitionEpoch)
+		r.moved()
+	}
 }
 
 // forgetSettled ends the call of a proposal that is settled.
