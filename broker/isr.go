@@ -107,6 +107,7 @@ func (k *isrKeeper) propose(ctx context.Context, list []*hosted) {
 func (k *isrKeeper) settle(h *hosted, change core.Change, p *raftmeta.Partition) {
 	if p != nil && p.PartitionEpoch == change.PartitionEpoch {
 		h.replica.ISRSettled(change.LeaderEpoch, p.PartitionEpoch)
+		k.look(h) // it is withdrawn, and until then counts
 	}
 }
 
