@@ -38,6 +38,7 @@ func (b *Broker) createTopics(r *wire.Request) {
 	}
 	ctx, cancel := b.bounded(r, req.TimeoutMillis)
 	defer cancel()
+	placer := newPlacer(b.meta.Image())
 	var work errgroup.Group
 	work.SetLimit(concurrentProposals)
 	for i := range req.Topics {
@@ -48,8 +49,13 @@ func (b *Broker) createTopics(r *wire.Request) {
 			t.ErrorCode, t.ErrorMessage = kerr.InvalidRequest.Code, nullable("the request names the topic more than once")
 			continue
 		}
+		cmd, err := b.planTopic(r.Session.Tenant, rt, placer)
+		if err != nil {
+			t.ErrorCode, t.ErrorMessage = b.codeOf(err), messageOf(err)
+			continue
+		}
 		work.Go(func() error {
-			topic, err := b.createTopic(ctx, r.Session.Tenant, rt, req.ValidateOnly)
+			topic, err := b.createTopic(ctx, cmd, req.ValidateOnly)
 			if err != nil {
 				t.ErrorCode, t.ErrorMessage = b.codeOf(err), messageOf(err)
 				return nil
@@ -62,15 +68,13 @@ func (b *Broker) createTopics(r *wire.Request) {
 	r.Reply(&resp)
 }
 
-func (b *Broker) createTopic(ctx context.Context, tenant string, rt *kmsg.CreateTopicsRequestTopic, validateOnly bool) (*raftmeta.Topic, error) {
-	cmd, err := b.planTopic(tenant, rt)
-	if err != nil {
-		return nil, err
-	}
+func (b *Broker) createTopic(ctx context.Context, cmd *raftmeta.CreateTopic, validateOnly bool) (*raftmeta.Topic, error) {
 	if validateOnly {
-		return &raftmeta.Topic{
-			Name: cmd.Name, Config: cmd.Config, Partitions: make([]raftmeta.Partition, len(cmd.Assignments)),
-		}, nil
+		planned := &raftmeta.Topic{Name: cmd.Name, Config: cmd.Config}
+		for _, replicas := range cmd.Assignments {
+			planned.Partitions = append(planned.Partitions, raftmeta.Partition{Replicas: replicas})
+		}
+		return planned, nil
 	}
 	result, err := b.meta.Propose(ctx, cmd)
 	if err != nil {
@@ -82,7 +86,7 @@ func (b *Broker) createTopic(ctx context.Context, tenant string, rt *kmsg.Create
 }
 
 // planTopic judges everything about a new topic and chooses what the request leaves open.
-func (b *Broker) planTopic(tenant string, rt *kmsg.CreateTopicsRequestTopic) (*raftmeta.CreateTopic, error) {
+func (b *Broker) planTopic(tenant string, rt *kmsg.CreateTopicsRequestTopic, placer *placer) (*raftmeta.CreateTopic, error) {
 	if err := checkTopicName(rt.Topic); err != nil {
 		return nil, err
 	}
@@ -103,7 +107,7 @@ func (b *Broker) planTopic(tenant string, rt *kmsg.CreateTopicsRequestTopic) (*r
 	if err := config.Topic.ValidateAll(overrides); err != nil {
 		return nil, refuse(kerr.InvalidConfig, err.Error())
 	}
-	assignments, err := b.place(rt)
+	assignments, err := b.place(rt, placer)
 	if err != nil {
 		return nil, err
 	}
@@ -138,8 +142,8 @@ func isInternal(name string) bool {
 }
 
 // place chooses the replicas of a new topic's partitions, or checks those that the request gives.
-func (b *Broker) place(rt *kmsg.CreateTopicsRequestTopic) ([][]int32, error) {
-	brokers := b.activeBrokers()
+func (b *Broker) place(rt *kmsg.CreateTopicsRequestTopic, placer *placer) ([][]int32, error) {
+	brokers := placer.brokers()
 	if len(rt.ReplicaAssignment) > 0 {
 		if rt.NumPartitions != -1 || rt.ReplicationFactor != -1 {
 			return nil, refuse(kerr.InvalidRequest, "a request with replica assignments must leave partitions and replication factor at -1")
@@ -160,28 +164,7 @@ func (b *Broker) place(rt *kmsg.CreateTopicsRequestTopic) ([][]int32, error) {
 	case factor <= 0 || factor > len(brokers):
 		return nil, refuse(kerr.InvalidReplicationFactor, fmt.Sprintf("replication factor %d: there are %d active brokers", factor, len(brokers)))
 	}
-	return spread(partitions, factor, 0, brokers), nil
-}
-
-// spread gives partition first+i its replicas, going round the brokers.
-func spread(partitions, factor, first int, brokers []int32) [][]int32 {
-	assignments := make([][]int32, partitions)
-	for i := range assignments {
-		for k := range factor {
-			assignments[i] = append(assignments[i], brokers[(first+i+k)%len(brokers)])
-		}
-	}
-	return assignments
-}
-
-func (b *Broker) activeBrokers() []int32 {
-	var active []int32
-	for broker := range b.meta.Image().Brokers() {
-		if broker.State == raftmeta.Active {
-			active = append(active, broker.ID)
-		}
-	}
-	return active
+	return placer.place(partitions, factor), nil
 }
 
 func checkAssignment(given []kmsg.CreateTopicsRequestTopicReplicaAssignment, brokers []int32) ([][]int32, error) {
@@ -219,7 +202,7 @@ func checkReplicas(assignments [][]int32, brokers []int32) error {
 func (b *Broker) describeCreated(t *kmsg.CreateTopicsResponseTopic, topic *raftmeta.Topic) {
 	t.TopicID = topic.ID
 	t.NumPartitions = int32(len(topic.Partitions))
-	t.ReplicationFactor = int16(max(len(topic.Partitions[0].Replicas), 1))
+	t.ReplicationFactor = int16(len(topic.Partitions[0].Replicas))
 	for _, v := range config.ResolveTopic(topic.Config, b.layers()).Values() {
 		t.Configs = append(t.Configs, kmsg.CreateTopicsResponseTopicConfig{
 			Name: v.Name, Value: v.Shown(), Source: int8(v.Source), ReadOnly: v.ReadOnly, IsSensitive: v.Sensitive,
@@ -233,7 +216,11 @@ func (b *Broker) autoCreate(r *wire.Request, name string) (*raftmeta.Topic, erro
 	defer cancel()
 	rt := kmsg.NewCreateTopicsRequestTopic()
 	rt.Topic, rt.NumPartitions, rt.ReplicationFactor = name, -1, -1
-	topic, err := b.createTopic(ctx, r.Session.Tenant, &rt, false)
+	cmd, err := b.planTopic(r.Session.Tenant, &rt, newPlacer(b.meta.Image()))
+	var topic *raftmeta.Topic
+	if err == nil {
+		topic, err = b.createTopic(ctx, cmd, false)
+	}
 	if errors.Is(err, kerr.TopicAlreadyExists) || errors.Is(err, raftmeta.ErrTopicExists) {
 		return b.resolve(b.meta.Image(), r.Session.Tenant, topicRef{name: name}) // another request was faster
 	}

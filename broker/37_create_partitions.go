@@ -21,12 +21,13 @@ func (b *Broker) createPartitions(r *wire.Request) {
 	}
 	ctx, cancel := b.bounded(r, req.TimeoutMillis)
 	defer cancel()
+	placer := newPlacer(b.meta.Image())
 	for _, rt := range req.Topics {
 		var err error
 		if named[rt.Topic] > 1 {
 			err = refuse(kerr.InvalidRequest, "the request names the topic more than once")
 		} else {
-			err = b.addPartitions(ctx, r.Session.Tenant, &rt, req.ValidateOnly)
+			err = b.addPartitions(ctx, r.Session.Tenant, &rt, placer, req.ValidateOnly)
 		}
 		resp.Topics = append(resp.Topics, kmsg.CreatePartitionsResponseTopic{
 			Topic: rt.Topic, ErrorCode: b.codeOf(err), ErrorMessage: messageOf(err),
@@ -35,7 +36,7 @@ func (b *Broker) createPartitions(r *wire.Request) {
 	r.Reply(&resp)
 }
 
-func (b *Broker) addPartitions(ctx context.Context, tenant string, rt *kmsg.CreatePartitionsRequestTopic, validateOnly bool) error {
+func (b *Broker) addPartitions(ctx context.Context, tenant string, rt *kmsg.CreatePartitionsRequestTopic, placer *placer, validateOnly bool) error {
 	topic, err := b.resolve(b.meta.Image(), tenant, topicRef{name: rt.Topic})
 	if err != nil {
 		return err
@@ -44,7 +45,7 @@ func (b *Broker) addPartitions(ctx context.Context, tenant string, rt *kmsg.Crea
 	if want <= have || want > maxPartitions {
 		return refuse(kerr.InvalidPartitions, fmt.Sprintf("the topic has %d partitions, %d were asked for: the number can only rise, to at most %d", have, want, maxPartitions))
 	}
-	brokers := b.activeBrokers()
+	brokers := placer.brokers()
 	factor := len(topic.Partitions[0].Replicas)
 	var added [][]int32
 	if rt.Assignment != nil {
@@ -61,7 +62,7 @@ func (b *Broker) addPartitions(ctx context.Context, tenant string, rt *kmsg.Crea
 		if factor > len(brokers) {
 			return refuse(kerr.InvalidReplicationFactor, fmt.Sprintf("the topic has %d replicas each, there are %d active brokers", factor, len(brokers)))
 		}
-		added = spread(want-have, factor, have, brokers)
+		added = placer.place(want-have, factor)
 	}
 	if validateOnly {
 		return nil
