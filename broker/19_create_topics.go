@@ -138,7 +138,7 @@ func checkTopicName(name string) error {
 }
 
 func isInternal(name string) bool {
-	return name == "__consumer_offsets" || name == "__transaction_state" || name == "__share_group_state"
+	return name == "__consumer_offsets" || name == "__transaction_state" || name == "__share_group_state" || name == metadataLog
 }
 
 // place chooses the replicas of a new topic's partitions, or checks those that the request gives.
@@ -198,11 +198,17 @@ func checkReplicas(assignments [][]int32, brokers []int32) error {
 	return nil
 }
 
+// factorOf is the number of replicas that a topic's partitions have when none of them moves.
+func factorOf(t *raftmeta.Topic) int {
+	p := &t.Partitions[0]
+	return len(p.Replicas) - len(p.Removing)
+}
+
 // describeCreated fills in what v5 and later tell of a created topic.
 func (b *Broker) describeCreated(t *kmsg.CreateTopicsResponseTopic, topic *raftmeta.Topic) {
 	t.TopicID = topic.ID
 	t.NumPartitions = int32(len(topic.Partitions))
-	t.ReplicationFactor = int16(len(topic.Partitions[0].Replicas))
+	t.ReplicationFactor = int16(factorOf(topic))
 	for _, v := range config.ResolveTopic(topic.Config, b.layers()).Values() {
 		t.Configs = append(t.Configs, kmsg.CreateTopicsResponseTopicConfig{
 			Name: v.Name, Value: v.Shown(), Source: int8(v.Source), ReadOnly: v.ReadOnly, IsSensitive: v.Sensitive,

@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -105,6 +106,9 @@ func (b *Broker) planConfig(tenant string, target configTarget, change raftmeta.
 		}
 		return &raftmeta.SetTopicConfig{ID: topic.ID, Change: change}, nil
 	case kmsg.ConfigResourceTypeBroker:
+		if altersDraining(change) {
+			return planDraining(img, target.name, change)
+		}
 		if target.name != "" {
 			if err := b.ownID(target.name); err != nil {
 				return nil, err
@@ -125,6 +129,30 @@ func (b *Broker) planConfig(tenant string, target configTarget, change raftmeta.
 		return &raftmeta.SetConfig{Type: raftmeta.GroupResource, Name: target.name, Change: change}, nil
 	}
 	return nil, refuse(kerr.InvalidRequest, fmt.Sprintf("configs of resource type %d cannot be altered", target.kind))
+}
+
+func altersDraining(change raftmeta.ConfigChange) bool {
+	return slices.ContainsFunc(change.Ops, func(op raftmeta.ConfigOp) bool { return op.Key == config.Draining })
+}
+
+// planDraining turns the config that empties a broker into what it stands for. It may name any broker: the
+// one that is to be emptied may be dead.
+func planDraining(img *raftmeta.Image, name string, change raftmeta.ConfigChange) (raftmeta.Command, error) {
+	id, err := strconv.ParseInt(name, 10, 32)
+	if err != nil {
+		return nil, refuse(kerr.InvalidRequest, fmt.Sprintf("config %s belongs to one broker, and %q is none", config.Draining, name))
+	}
+	if len(change.Ops) > 1 {
+		return nil, refuse(kerr.InvalidRequest, fmt.Sprintf("config %s cannot be altered together with others", config.Draining))
+	}
+	if _, ok := img.Broker(int32(id)); !ok {
+		return nil, refuse(kerr.InvalidRequest, fmt.Sprintf("broker %d is not registered", id))
+	}
+	if err := judgeChange(config.Broker, nil, change); err != nil {
+		return nil, err
+	}
+	draining := change.Applied(nil)[config.Draining] == "true"
+	return &raftmeta.SetDraining{ID: int32(id), Draining: draining}, nil
 }
 
 // judgeChange checks each key and the config that the change leads to.

@@ -46,7 +46,7 @@ func (b *Broker) addPartitions(ctx context.Context, tenant string, rt *kmsg.Crea
 		return refuse(kerr.InvalidPartitions, fmt.Sprintf("the topic has %d partitions, %d were asked for: the number can only rise, to at most %d", have, want, maxPartitions))
 	}
 	brokers := placer.brokers()
-	factor := len(topic.Partitions[0].Replicas)
+	factor := factorOf(topic)
 	var added [][]int32
 	if rt.Assignment != nil {
 		for _, a := range rt.Assignment {

@@ -56,8 +56,11 @@ func brokerTable(keys []*config.Key) string {
 	out.WriteString("| key | type | default | takes | while it runs | meaning |\n| --- | --- | --- | --- | --- | --- |\n")
 	for _, k := range keys {
 		alter := "can be altered"
-		if k.ReadOnly {
+		switch {
+		case k.ReadOnly:
 			alter = "fixed at start"
+		case k.PerBroker:
+			alter = "can be altered, for one broker"
 		}
 		fmt.Fprintf(&out, "| %s | %v | %s | %s | %s | %s |\n", code(k.Name), k.Type, defaultOf(k), code(k.Valid), alter, cellText(k.Doc))
 	}

@@ -55,6 +55,11 @@ var codes = []struct {
 	{raftmeta.ErrProducerIDsExhausted, kerr.CoordinatorNotAvailable},
 	{raftmeta.ErrStaleBrokerEpoch, kerr.StaleBrokerEpoch},
 	{raftmeta.ErrStaleCoordinator, kerr.NotCoordinator},
+	{raftmeta.ErrElectionNotNeeded, kerr.ElectionNotNeeded},
+	{raftmeta.ErrUnknownBroker, kerr.BrokerIDNotRegistered},
+	{raftmeta.ErrBrokerInUse, kerr.InvalidRequest},
+	{raftmeta.ErrNoReassignment, kerr.NoReassignmentInProgress},
+	{raftmeta.ErrTooFewInSync, kerr.InvalidReplicaAssignment},
 	{raftmeta.ErrTooLarge, kerr.InvalidRequest},
 	{raftmeta.ErrTopicIDUsed, kerr.RequestTimedOut}, // 128 random bits met twice: the client tries again
 	{raftmeta.ErrOutcomeUnknown, kerr.RequestTimedOut},

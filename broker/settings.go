@@ -20,11 +20,17 @@ var openLimits record.Limits
 // layers are the broker's configs from the least to the most specific, as committed now.
 func (b *Broker) layers() config.Layers {
 	img := b.meta.Image()
-	return config.Layers{
+	layers := config.Layers{
 		Static:         b.static,
 		DynamicDefault: img.Config(raftmeta.BrokerResource, ""),
 		Dynamic:        img.Config(raftmeta.BrokerResource, strconv.Itoa(int(b.nodeID))),
 	}
+	if self, ok := img.Broker(b.nodeID); ok && self.Draining {
+		dynamic := map[string]string{config.Draining: "true"} // shown as the config by which it was set
+		maps.Copy(dynamic, layers.Dynamic)
+		layers.Dynamic = dynamic
+	}
+	return layers
 }
 
 // staticConfig is what was set at start by name, and what flags decide, under the names that Kafka's

@@ -128,6 +128,18 @@ func plausible(n *testNode, key, version int16) kmsg.Request {
 		req.Topics = []kmsg.OffsetDeleteRequestTopic{{Topic: "there", Partitions: []kmsg.OffsetDeleteRequestTopicPartition{{}}}}
 	case *kmsg.DescribeClusterRequest:
 		req.EndpointType, req.IncludeClusterAuthorizedOperations = 1, true
+	case *kmsg.ElectLeadersRequest:
+		req.TimeoutMillis, req.Topics = 10_000, nil
+		if version == 0 {
+			req.Topics = []kmsg.ElectLeadersRequestTopic{}
+		}
+	case *kmsg.AlterPartitionAssignmentsRequest:
+		p := kmsg.AlterPartitionAssignmentsRequestTopicPartition{Replicas: []int32{1}}
+		req.Topics = []kmsg.AlterPartitionAssignmentsRequestTopic{{Topic: "there", Partitions: []kmsg.AlterPartitionAssignmentsRequestTopicPartition{p}}}
+	case *kmsg.ListPartitionReassignmentsRequest:
+		req.Topics = []kmsg.ListPartitionReassignmentsRequestTopic{{Topic: "there", Partitions: []int32{0}}}
+	case *kmsg.UnregisterBrokerRequest:
+		req.BrokerID = n.strangerID()
 	case *kmsg.DescribeProducersRequest:
 		req.Topics = []kmsg.DescribeProducersRequestTopic{{Topic: "there", Partitions: []int32{0}}}
 	case *kmsg.DescribeTopicPartitionsRequest:

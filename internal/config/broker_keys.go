@@ -105,9 +105,13 @@ func replicationKeys() []*Key {
 		key("replica.fetch.max.bytes", TypeInt, "1048576", "Most bytes a follower asks for of one partition; a first batch larger than that is sent all the same.", atLeast(1), readOnly),
 		key("replica.fetch.response.max.bytes", TypeInt, "10485760", "Most bytes a follower asks for in one fetch.", atLeast(1024), readOnly),
 		key("replica.fetch.wait.max.ms", TypeInt, "500", "How long a leader holds a follower's fetch that finds nothing, in ms.", between(1, 10_000), readOnly),
+		key(Draining, TypeBoolean, "false", "Whether the broker is being emptied: its leaders, coordinators and replicas move to others, and it gets no new ones. Any broker of the cluster alters it for any other; it has to be altered alone. `chronik cluster drain` does it.", perBroker),
 		nullable("replica.selector.class", TypeString, "Which replica a consumer is sent to. Null: the leader. "+rackSelector+": one in its client.rack.", oneOf(rackSelector), readOnly),
 	}
 }
+
+// Draining is the broker key that empties a broker. It is Chronik's own: Kafka has no API for it.
+const Draining = "chronik.draining"
 
 // rackSelector is Kafka's name for reading from the closest replica (KIP-392).
 const rackSelector = "org.apache.kafka.common.replica.RackAwareReplicaSelector"

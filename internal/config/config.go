@@ -66,6 +66,7 @@ type Key struct {
 	Valid      string // what Validate accepts, for people: "[-1,...]", "[delete, compact]"
 	Sensitive  bool   // never shown, not in errors either
 	ReadOnly   bool   // cannot be altered while the broker runs; only broker keys
+	PerBroker  bool   // can be altered for one broker only, and not set at start; only broker keys
 	// Flag names the command-line flag that decides this key. The broker reports it as a static value;
 	// nobody may set it by its name.
 	Flag string
@@ -187,12 +188,16 @@ func (s *Schema) ValidateAll(values map[string]string) error {
 }
 
 // ValidateStatic is ValidateAll for values that an operator set by name (--set): it also refuses the
-// keys that a flag decides.
+// keys that a flag decides, and those that are no setting of a process.
 func (s *Schema) ValidateStatic(values map[string]string) error {
 	errs := []error{s.ValidateAll(values)}
 	for _, name := range slices.Sorted(maps.Keys(values)) {
-		if k := s.keys[name]; k != nil && k.Flag != "" {
+		switch k := s.keys[name]; {
+		case k == nil:
+		case k.Flag != "":
 			errs = append(errs, fmt.Errorf("config %s: cannot be set by name, use %s", name, k.Flag))
+		case k.PerBroker:
+			errs = append(errs, fmt.Errorf("config %s: cannot be set at start, alter it for the broker while the cluster runs", name))
 		}
 	}
 	return errors.Join(errs...)

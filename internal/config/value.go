@@ -184,6 +184,8 @@ func only(why string) option {
 
 func readOnly(k *Key) { k.ReadOnly = true }
 
+func perBroker(k *Key) { k.PerBroker = true }
+
 // byFlag marks a broker key that a command-line flag decides.
 func byFlag(flag string) option { return func(k *Key) { k.Flag, k.ReadOnly = flag, true } }
 
