@@ -63,7 +63,7 @@ func (s httpSource) Topics() []httpapi.Topic {
 
 func (s httpSource) topic(t *raftmeta.Topic) httpapi.Topic {
 	out := httpapi.Topic{
-		Name: t.Name, ID: t.ID.String(), Partitions: len(t.Partitions), ReplicationFactor: len(t.Partitions[0].Replicas),
+		Name: t.Name, ID: t.ID.String(), Partitions: len(t.Partitions), ReplicationFactor: factorOf(t),
 	}
 	for i := range t.Partitions {
 		if h := s.b.replicas.get(t.ID, int32(i)); h != nil {
@@ -83,12 +83,14 @@ func (s httpSource) Topic(name string) (httpapi.TopicDetail, bool) {
 	for i := range t.Partitions {
 		p := &t.Partitions[i]
 		hp := httpapi.Partition{
-			Partition: int32(i), Leader: p.Leader, LeaderEpoch: p.LeaderEpoch, Replicas: p.Replicas, ISR: p.ISR,
-			LogStart: -1, HighWatermark: -1, LogEnd: -1,
+			Partition: int32(i), Leader: p.Leader, LeaderEpoch: p.LeaderEpoch, Replicas: p.Replicas, ISR: shown(p.ISR),
+			ELR: shown(p.ELR), Adding: shown(p.Adding), Removing: shown(p.Removing),
+			LogStart: -1, HighWatermark: -1, LogEnd: -1, Lag: []httpapi.FollowerLag{},
 		}
 		if h := s.b.replicas.get(t.ID, int32(i)); h != nil {
 			o := h.replica.Offsets()
 			hp.LogStart, hp.HighWatermark, hp.LogEnd, hp.Bytes = o.Start, o.HighWatermark, o.End, h.replica.Log().Size()
+			hp.Lag = s.lagOf(t, h)
 			out.TotalCount += o.HighWatermark - o.Start
 		}
 		out.Partition = append(out.Partition, hp)

@@ -1,5 +1,5 @@
 // Package httpapi is the node's HTTP face: health for orchestrators, metrics for Prometheus, and the
-// state of Raft, topics and groups for people and scripts. It only reads, and only what Source tells.
+// state of Raft, the cluster, topics and groups for people and scripts. It only reads, and only what Source tells.
 //
 // Answers are JSON with fields in snake case; an error is {"error": "what is wrong"} with a fitting status.
 package httpapi
@@ -20,6 +20,7 @@ type Source interface {
 	// Ready is nil while clients are served.
 	Ready() error
 	Raft() Raft
+	Cluster() Cluster
 	Topics() []Topic
 	// Topic tells of one topic, with its partitions.
 	Topic(name string) (TopicDetail, bool)
@@ -71,17 +72,28 @@ type TopicDetail struct {
 	TotalCount int64             `json:"records_upper_bound"` // compaction leaves gaps, so there may be fewer
 }
 
-// Partition is one partition; offsets are -1 where this node holds no replica.
+// Partition is one partition; offsets are -1 where this node holds no replica. Lag is empty where it does
+// not lead.
 type Partition struct {
-	Partition     int32   `json:"partition"`
-	Leader        int32   `json:"leader"`
-	LeaderEpoch   int32   `json:"leader_epoch"`
-	Replicas      []int32 `json:"replicas"`
-	ISR           []int32 `json:"isr"`
-	LogStart      int64   `json:"log_start_offset"`
-	HighWatermark int64   `json:"high_watermark"`
-	LogEnd        int64   `json:"log_end_offset"`
-	Bytes         int64   `json:"bytes"`
+	Partition     int32         `json:"partition"`
+	Leader        int32         `json:"leader"`
+	LeaderEpoch   int32         `json:"leader_epoch"`
+	Replicas      []int32       `json:"replicas"`
+	ISR           []int32       `json:"isr"`
+	ELR           []int32       `json:"elr"`      // hold every committed record, though not in sync
+	Adding        []int32       `json:"adding"`   // by a reassignment
+	Removing      []int32       `json:"removing"` // when it completes
+	LogStart      int64         `json:"log_start_offset"`
+	HighWatermark int64         `json:"high_watermark"`
+	LogEnd        int64         `json:"log_end_offset"`
+	Bytes         int64         `json:"bytes"`
+	Lag           []FollowerLag `json:"lag"`
+}
+
+// FollowerLag is how many records a follower is behind its leader, -1 if it has not fetched from it yet.
+type FollowerLag struct {
+	Replica int32 `json:"replica"`
+	Lag     int64 `json:"lag"`
 }
 
 // Group is a line of the list of groups.
@@ -125,6 +137,9 @@ func New(source Source, metrics prometheus.Gatherer) http.Handler {
 	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /v1/raft", whenReady(source, func(w http.ResponseWriter, _ *http.Request) {
 		write(w, http.StatusOK, source.Raft())
+	}))
+	mux.HandleFunc("GET /v1/cluster", whenReady(source, func(w http.ResponseWriter, _ *http.Request) {
+		write(w, http.StatusOK, source.Cluster())
 	}))
 	mux.HandleFunc("GET /v1/topics", whenReady(source, func(w http.ResponseWriter, _ *http.Request) {
 		write(w, http.StatusOK, map[string]any{"topics": orEmpty(source.Topics())})

@@ -14,10 +14,11 @@ import (
 // state is a node whose health the test decides.
 type state struct{ alive, ready error }
 
-func (s *state) Alive() error    { return s.alive }
-func (s *state) Ready() error    { return errors.Join(s.alive, s.ready) }
-func (s *state) Raft() Raft      { return Raft{State: "leader", Servers: []RaftServer{}} }
-func (s *state) Topics() []Topic { return nil }
+func (s *state) Alive() error     { return s.alive }
+func (s *state) Ready() error     { return errors.Join(s.alive, s.ready) }
+func (s *state) Raft() Raft       { return Raft{State: "leader", Servers: []RaftServer{}} }
+func (s *state) Cluster() Cluster { return Cluster{Controller: 3, Brokers: []Broker{}} }
+func (s *state) Topics() []Topic  { return nil }
 func (s *state) Topic(name string) (TopicDetail, bool) {
 	return TopicDetail{Topic: Topic{Name: name}}, name == "a.b"
 }
@@ -43,6 +44,9 @@ func TestEndpoints(t *testing.T) {
 		{"GET", "/metrics", nil, starting, 200, "chronik_test_total"},
 		{"GET", "/v1/raft", nil, nil, 200, `"state": "leader"`},
 		{"GET", "/v1/raft", nil, starting, 503, "the node is starting"},
+		{"GET", "/v1/cluster", nil, nil, 200, `"controller": 3`},
+		{"GET", "/v1/cluster", nil, starting, 503, "the node is starting"},
+		{"POST", "/v1/cluster", nil, nil, 404, "no such endpoint: POST"},
 		{"GET", "/v1/topics", nil, nil, 200, `"topics": []`},
 		{"GET", "/v1/topics/a.b", nil, nil, 200, `"name": "a.b"`},
 		{"GET", "/v1/topics/none", nil, nil, 404, "no such topic: none"},
