@@ -138,7 +138,7 @@ func checkTopicName(name string) error {
 }
 
 func isInternal(name string) bool {
-	return name == "__consumer_offsets" || name == "__transaction_state" || name == "__share_group_state" || name == metadataLog
+	return name == "__consumer_offsets" || name == "__transaction_state" || name == "__share_group_state" || name == MetadataLog
 }
 
 // place chooses the replicas of a new topic's partitions, or checks those that the request gives.

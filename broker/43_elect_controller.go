@@ -15,8 +15,8 @@ import (
 	"github.com/chronik-stream/chronik/raftmeta"
 )
 
-// metadataLog is Kafka's name for the metadata log, which has one partition. No topic is called so.
-const metadataLog = "__cluster_metadata"
+// MetadataLog is Kafka's name for the metadata log, which has one partition. No topic is called so.
+const MetadataLog = "__cluster_metadata"
 
 // ControllerTag is the tagged field of an ElectLeaders request (KIP-482) that names the broker to become
 // the controller, as an int32. Without it the voter that knows most does. Kafka ignores it.

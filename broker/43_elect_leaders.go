@@ -20,7 +20,7 @@ const (
 )
 
 // ElectLeaders (43), v0-v2. KIP-183, 460. No list of topics asks for all partitions that need an
-// election, and answers with those alone. The topic metadataLog stands for the metadata log itself: its
+// election, and answers with those alone. The topic MetadataLog stands for the metadata log itself: its
 // leader is the controller.
 func (b *Broker) electLeaders(r *wire.Request) {
 	req := r.Body.(*kmsg.ElectLeadersRequest)
@@ -95,7 +95,7 @@ func withoutNeedless(topics []kmsg.ElectLeadersResponseTopic) []kmsg.ElectLeader
 }
 
 func (b *Broker) electLeader(ctx context.Context, tenant, name string, number int32, req *kmsg.ElectLeadersRequest) error {
-	if name == metadataLog {
+	if name == MetadataLog {
 		return b.electController(ctx, number, req)
 	}
 	topic, err := b.resolve(b.meta.Image(), tenant, topicRef{name: name})

@@ -48,12 +48,12 @@ func TestElectLeadersRefusals(t *testing.T) {
 		{"led by anybody", electUnclean, "t", 1, nil, kerr.ElectionNotNeeded},
 		{"no such partition", electPreferred, "t", 2, nil, kerr.UnknownTopicOrPartition},
 		{"no such topic", electUnclean, "none", 0, nil, kerr.UnknownTopicOrPartition},
-		{"no such partition of the metadata log", electPreferred, metadataLog, 1, nil, kerr.UnknownTopicOrPartition},
-		{"unclean controller", electUnclean, metadataLog, 0, nil, kerr.InvalidRequest},
-		{"nobody else can be controller", electPreferred, metadataLog, 0, nil, kerr.PreferredLeaderNotAvailable},
-		{"it is the controller", electPreferred, metadataLog, 0, binary.BigEndian.AppendUint32(nil, 1), kerr.ElectionNotNeeded},
-		{"an unknown controller", electPreferred, metadataLog, 0, binary.BigEndian.AppendUint32(nil, 9), kerr.BrokerIDNotRegistered},
-		{"no id", electPreferred, metadataLog, 0, []byte{1}, kerr.InvalidRequest},
+		{"no such partition of the metadata log", electPreferred, MetadataLog, 1, nil, kerr.UnknownTopicOrPartition},
+		{"unclean controller", electUnclean, MetadataLog, 0, nil, kerr.InvalidRequest},
+		{"nobody else can be controller", electPreferred, MetadataLog, 0, nil, kerr.PreferredLeaderNotAvailable},
+		{"it is the controller", electPreferred, MetadataLog, 0, binary.BigEndian.AppendUint32(nil, 1), kerr.ElectionNotNeeded},
+		{"an unknown controller", electPreferred, MetadataLog, 0, binary.BigEndian.AppendUint32(nil, 9), kerr.BrokerIDNotRegistered},
+		{"no id", electPreferred, MetadataLog, 0, []byte{1}, kerr.InvalidRequest},
 	} {
 		if got := elect(c.kind, c.topic, c.partition, c.tag); got != c.want.Code {
 			t.Errorf("%s: code %d, want %s", c.name, got, c.want.Message)

@@ -26,12 +26,13 @@ type cli struct {
 	JSON bool `name:"json" help:"Machine-readable output."`
 
 	Serve      serveCmd      `cmd:"" help:"Run a node."`
-	Status     statusCmd     `cmd:"" help:"Show how a node is doing."`
+	Status     statusCmd     `cmd:"" help:"Show how the cluster is doing."`
 	Health     healthCmd     `cmd:"" help:"Exit with 0 if a node serves clients: for health checks."`
 	Topic      topicCmd      `cmd:"" help:"Create, list, describe, alter and delete topics."`
 	Produce    produceCmd    `cmd:"" help:"Produce lines of standard input to a topic."`
 	Consume    consumeCmd    `cmd:"" help:"Print the records of a topic."`
 	Group      groupCmd      `cmd:"" help:"List, describe, reset and delete consumer groups."`
+	Cluster    clusterCmd    `cmd:"" help:"Show brokers, move partitions and leaders, drain and remove brokers."`
 	Log        logCmd        `cmd:"" help:"Look into files of a data directory."`
 	Version    versionCmd    `cmd:"" help:"Print the version."`
 	Completion completionCmd `cmd:"" help:"Print a completion script for a shell."`

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -43,6 +44,14 @@ func ok(t *testing.T, stdin string, args ...string) string {
 // node runs a broker in this process; flags are those that make a command talk to it.
 func node(t *testing.T) (dataDir string, flags []string) {
 	t.Helper()
+	dataDir = t.TempDir()
+	flags, _ = nodeOn(t, dataDir)
+	return dataDir, flags
+}
+
+// nodeOn is node on a data directory, until stop or the end of the test.
+func nodeOn(t *testing.T, dataDir string) (flags []string, stop func()) {
+	t.Helper()
 	kafka, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -55,7 +64,6 @@ func node(t *testing.T) (dataDir string, flags []string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dataDir = t.TempDir()
 	ctx, cancel := context.WithCancel(context.Background())
 	ready, done := make(chan struct{}), make(chan error, 1)
 	go func() {
@@ -68,14 +76,15 @@ func node(t *testing.T) (dataDir string, flags []string) {
 	case err := <-done:
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
+	stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
 	})
+	t.Cleanup(stop)
 	t.Setenv("CHRONIK_HTTP", "http://"+web.Addr().String())
-	return dataDir, []string{"--bootstrap-server", kafka.Addr().String()}
+	return []string{"--bootstrap-server", kafka.Addr().String()}, stop
 }
 
 func TestTheToolWorksWithANode(t *testing.T) {
@@ -158,6 +167,12 @@ func TestWrongCommandLines(t *testing.T) {
 		{[]string{"serve", "--gossip-key", "?"}, 1, "base64"},
 		{[]string{"serve", "--peer-tls-cert", "cert.pem"}, 1, "go together"},
 		{[]string{"serve", "--http-listen", "127.0.0.1:0", "--kafka-listen", "0.0.0.0:0"}, 1, "--kafka-advertise"},
+		{[]string{"cluster", "reassign"}, 1, "--replicas, --file, --cancel and --list"},
+		{[]string{"cluster", "reassign", "--replicas", "1"}, 1, "TOPIC:PARTITION"},
+		{[]string{"cluster", "reassign", "t", "--file", "main.go"}, 1, "names the partitions itself"},
+		{[]string{"cluster", "elect", "--unclean"}, 1, "loses records"},
+		{[]string{"cluster", "recover", "--data-dir", "no/such/dir"}, 1, "not the data directory of a node"},
+		{[]string{"cluster", "brokers", "--http", "http://127.0.0.1:1"}, 1, "chronik serve"},
 		{[]string{"serve", "--config", "/no/such/file"}, 2, "no such file"},
 		{[]string{"log", "dump", "main.go"}, 1, "does not end in .log"},
 	} {

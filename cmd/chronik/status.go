@@ -1,83 +1,67 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"strings"
-
-	"github.com/twmb/franz-go/pkg/kadm"
 )
 
 type statusCmd struct {
 	clientFlags
-	HTTP string `name:"http" default:"http://127.0.0.1:6092" help:"HTTP address of the node." placeholder:"URL"`
+	httpFlags
+	Check bool `help:"Exit with 1 unless the cluster is healthy: a controller, all brokers active, all replicas in sync." env:"-"`
 }
 
-// maxStatus bounds what is read of an HTTP answer.
-const maxStatus = 64 << 20
-
+// Run asks both ports of a node: one that tells its state and serves no clients is not well.
 func (c *statusCmd) Run(a *app) error {
-	raft, err := c.raft(a)
+	var raft json.RawMessage
+	if err := c.get(a.ctx, c.Timeout, "/v1/raft", &raft); err != nil {
+		return err
+	}
+	state, err := c.cluster(a.ctx, c.Timeout)
 	if err != nil {
 		return err
 	}
-	return c.admin(a, func(ctx context.Context, adm *kadm.Client) error {
-		meta, err := adm.Metadata(ctx)
-		if err != nil {
-			return err
-		}
-		partitions, offline := 0, 0
-		for _, t := range meta.Topics {
-			for _, p := range t.Partitions {
-				partitions++
-				if p.Leader < 0 {
-					offline++
-				}
-			}
-		}
-		if a.json {
-			return a.printJSON(map[string]any{
-				"cluster": meta.Cluster, "controller": meta.Controller, "brokers": meta.Brokers.NodeIDs(),
-				"topics": len(meta.Topics), "partitions": partitions, "offline_partitions": offline, "raft": raft,
-			})
-		}
-		fmt.Fprintf(a.stdout, "Cluster:     %s\nTopics:      %d\nPartitions:  %d, %d without a leader\nMetadata:    %v in term %v, %v of %v applied\n\n",
-			meta.Cluster, len(meta.Topics), partitions, offline, raft["state"], raft["term"], raft["applied_index"], raft["commit_index"])
-		t := newTable("BROKER", "ADDRESS", "RACK")
-		for _, b := range meta.Brokers {
-			rack := ""
-			if b.Rack != nil {
-				rack = *b.Rack
-			}
-			t.add(b.NodeID, fmt.Sprintf("%s:%d", b.Host, b.Port), rack)
-		}
-		return a.printTable(t)
-	})
+	client, err := c.connect(a)
+	if err != nil {
+		return err
+	}
+	client.Close()
+	troubles := state.troubles()
+	if err := c.print(a, &state, raft, troubles); err != nil {
+		return err
+	}
+	if c.Check && len(troubles) > 0 {
+		return errors.New(strings.Join(troubles, "; "))
+	}
+	return nil
 }
 
-// raft asks the node how its metadata log is doing.
-func (c *statusCmd) raft(a *app) (state map[string]any, err error) {
-	ctx, cancel := context.WithTimeout(a.ctx, c.Timeout)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(c.HTTP, "/")+"/v1/raft", nil)
-	if err != nil {
-		return nil, err
+func (c *statusCmd) print(a *app, s *clusterState, raft json.RawMessage, troubles []string) error {
+	if a.json {
+		return a.printJSON(map[string]any{
+			"cluster": s.ClusterID, "controller": s.Controller, "brokers": s.Brokers, "topics": s.Topics, "partitions": s.Partitions,
+			"offline_partitions": s.Counts.Offline, "under_replicated_partitions": s.Counts.UnderReplicated,
+			"under_min_isr_partitions": s.Counts.UnderMinISR, "reassignments": s.Counts.Reassignments,
+			"healthy": len(troubles) == 0, "raft": raft,
+		})
 	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return nil, fmt.Errorf("%w\nIs a node running? Start it with `chronik serve`, or name another with --http", err)
+	var log struct {
+		State   string `json:"state"`
+		Term    uint64 `json:"term"`
+		Commit  uint64 `json:"commit_index"`
+		Applied uint64 `json:"applied_index"`
 	}
-	defer func() { _ = resp.Body.Close() }() // read to its end, or given up
-	dec := json.NewDecoder(io.LimitReader(resp.Body, maxStatus))
-	dec.UseNumber()
-	if err := dec.Decode(&state); err != nil {
-		return nil, fmt.Errorf("%s does not answer like a node: %w", c.HTTP, err)
+	if err := json.Unmarshal(raft, &log); err != nil {
+		return fmt.Errorf("%s does not answer like a node: %w", c.HTTP, err)
 	}
-	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("%s: %s: %v", c.HTTP, resp.Status, state["error"])
+	controller := fmt.Sprint("broker ", s.Controller)
+	if s.Controller < 0 {
+		controller = "none"
 	}
-	return state, nil
+	fmt.Fprintf(a.stdout, "Cluster:     %s\nController:  %s\nTopics:      %d\nPartitions:  %d, %d without a leader, %d under-replicated, %d under min.insync.replicas, %d moving\nMetadata:    %s in term %d, %d of %d applied\n\n",
+		s.ClusterID, controller, s.Topics, s.Partitions, s.Counts.Offline, s.Counts.UnderReplicated, s.Counts.UnderMinISR, s.Counts.Reassignments,
+		log.State, log.Term, log.Applied, log.Commit)
+	return a.printTable(s.table())
 }

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/chronik-stream/chronik/internal/uuid"
 )
@@ -86,12 +88,17 @@ type describedPartition struct {
 	Epoch     int32   `json:"leader_epoch"`
 	Replicas  []int32 `json:"replicas"`
 	ISR       []int32 `json:"isr"`
+	ELR       []int32 `json:"elr"`      // could lead without a loss, though not in sync
+	Adding    []int32 `json:"adding"`   // by a reassignment
+	Removing  []int32 `json:"removing"` // when it completes
 	Start     int64   `json:"start_offset"`
 	End       int64   `json:"end_offset"`
 }
 
 func (c *topicDescribeCmd) Run(a *app) error {
-	return c.admin(a, func(ctx context.Context, adm *kadm.Client) error {
+	return c.onCluster(a, func(ctx context.Context, client *kgo.Client, adm *kadm.Client) error {
+		ctx, cancel := context.WithTimeout(ctx, c.Timeout)
+		defer cancel()
 		topics, err := adm.ListTopics(ctx, c.Name)
 		if err != nil {
 			return err
@@ -100,11 +107,7 @@ func (c *topicDescribeCmd) Run(a *app) error {
 		if topic.Err != nil {
 			return topic.Err
 		}
-		starts, err := adm.ListStartOffsets(ctx, c.Name)
-		if err != nil {
-			return err
-		}
-		ends, err := adm.ListEndOffsets(ctx, c.Name)
+		parts, err := c.partitions(ctx, client, adm, topic)
 		if err != nil {
 			return err
 		}
@@ -112,22 +115,91 @@ func (c *topicDescribeCmd) Run(a *app) error {
 		if err != nil {
 			return err
 		}
-		var parts []describedPartition
-		for _, p := range topic.Partitions.Sorted() {
-			start, _ := starts.Lookup(c.Name, p.Partition)
-			end, _ := ends.Lookup(c.Name, p.Partition)
-			parts = append(parts, describedPartition{p.Partition, p.Leader, p.LeaderEpoch, p.Replicas, p.ISR, start.Offset, end.Offset})
-		}
 		if a.json {
 			return a.printJSON(map[string]any{"name": c.Name, "id": uuid.ID(topic.ID), "configs": overrides, "partitions": parts})
 		}
 		fmt.Fprintf(a.stdout, "Topic:    %s\nID:       %s\nConfigs:  %s\n\n", c.Name, uuid.ID(topic.ID), configLine(overrides))
-		t := newTable("PARTITION", "LEADER", "EPOCH", "REPLICAS", "ISR", "START", "END")
+		t := newTable("PARTITION", "LEADER", "EPOCH", "REPLICAS", "ISR", "ELR", "MOVING", "START", "END")
 		for _, p := range parts {
-			t.add(p.Partition, p.Leader, p.Epoch, ids(p.Replicas), ids(p.ISR), p.Start, p.End)
+			t.add(p.Partition, p.Leader, p.Epoch, ids(p.Replicas), ids(p.ISR), ids(p.ELR), moveOf(p), p.Start, p.End)
 		}
 		return a.printTable(t)
 	})
+}
+
+// partitions gathers what several APIs tell of a topic's partitions. Offsets are -1 where there is no leader.
+func (c *topicDescribeCmd) partitions(ctx context.Context, client *kgo.Client, adm *kadm.Client, topic kadm.TopicDetail) ([]describedPartition, error) {
+	starts, err := adm.ListStartOffsets(ctx, c.Name)
+	if err != nil {
+		return nil, err
+	}
+	ends, err := adm.ListEndOffsets(ctx, c.Name)
+	if err != nil {
+		return nil, err
+	}
+	eligible, err := eligibleLeaders(ctx, client, c.Name)
+	if err != nil {
+		return nil, err
+	}
+	set := kadm.TopicsSet{}
+	set.Add(c.Name, topic.Partitions.Numbers()...)
+	moving, err := adm.ListPartitionReassignments(ctx, set)
+	if err != nil {
+		return nil, err
+	}
+	parts := []describedPartition{}
+	for _, p := range topic.Partitions.Sorted() {
+		move := moving[c.Name][p.Partition]
+		parts = append(parts, describedPartition{
+			Partition: p.Partition, Leader: p.Leader, Epoch: p.LeaderEpoch, Replicas: p.Replicas, ISR: p.ISR,
+			ELR: append([]int32{}, eligible[p.Partition]...), Adding: append([]int32{}, move.AddingReplicas...), Removing: append([]int32{}, move.RemovingReplicas...),
+			Start: offsetOf(starts, c.Name, p.Partition), End: offsetOf(ends, c.Name, p.Partition),
+		})
+	}
+	return parts, nil
+}
+
+func offsetOf(listed kadm.ListedOffsets, topic string, partition int32) int64 {
+	o, ok := listed.Lookup(topic, partition)
+	if !ok || o.Err != nil {
+		return -1
+	}
+	return o.Offset
+}
+
+// moveOf shows a reassignment as what is added and what is removed.
+func moveOf(p describedPartition) string {
+	var parts []string
+	for _, id := range p.Adding {
+		parts = append(parts, fmt.Sprint("+", id))
+	}
+	for _, id := range p.Removing {
+		parts = append(parts, fmt.Sprint("-", id))
+	}
+	return strings.Join(parts, " ")
+}
+
+// eligibleLeaders asks for those of a topic's partitions page by page (KIP-966).
+func eligibleLeaders(ctx context.Context, client *kgo.Client, topic string) (map[int32][]int32, error) {
+	eligible := map[int32][]int32{}
+	req := kmsg.NewPtrDescribeTopicPartitionsRequest()
+	req.Topics = []kmsg.DescribeTopicPartitionsRequestTopic{{Topic: topic}}
+	for {
+		resp, err := req.RequestWith(ctx, client)
+		if err != nil {
+			return nil, err
+		}
+		for _, t := range resp.Topics {
+			for _, p := range t.Partitions {
+				eligible[p.Partition] = p.EligibleLeaderReplicas
+			}
+		}
+		next := resp.NextCursor
+		if next == nil || next.Topic != topic || req.Cursor != nil && next.Partition <= req.Cursor.Partition {
+			return eligible, nil
+		}
+		req.Cursor = &kmsg.DescribeTopicPartitionsRequestCursor{Topic: next.Topic, Partition: next.Partition}
+	}
 }
 
 // topicOverrides are the configs that were set on the topic itself.
