@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -85,6 +86,9 @@ func (r *router) refresh(ctx context.Context) error {
 		if t.ErrorCode != 0 || t.Topic == nil {
 			continue
 		}
+		if known, ok := r.ids[*t.Topic]; ok && known != t.TopicID {
+			r.forgetLocked(*t.Topic) // it is another topic now, whose epochs begin anew
+		}
 		r.ids[*t.Topic] = t.TopicID
 		for _, p := range t.Partitions {
 			at := Partition{*t.Topic, p.Partition}
@@ -94,6 +98,11 @@ func (r *router) refresh(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// forgetLocked drops what is known of a topic's leaders. The caller holds mu.
+func (r *router) forgetLocked(topic string) {
+	maps.DeleteFunc(r.seats, func(p Partition, _ seat) bool { return p.Topic == topic })
 }
 
 // leader returns the leader of p as last heard; ok is false if there is none.
@@ -121,8 +130,8 @@ func (r *router) ask(ctx context.Context, broker int32, req kmsg.Request) (kmsg.
 	return r.cl.Broker(int(broker)).Request(ctx, req)
 }
 
-// produce sends one batch of one record, one time.
-func (r *router) produce(ctx context.Context, p Partition, acks int16, value []byte) (Outcome, int64, int16) {
+// produce sends one batch, one time.
+func (r *router) produce(ctx context.Context, p Partition, acks int16, batch []byte) (Outcome, int64, int16) {
 	at, id, ok := r.leader(p)
 	if !ok {
 		return Refused, 0, kerr.LeaderNotAvailable.Code // nothing was sent
@@ -132,7 +141,7 @@ func (r *router) produce(ctx context.Context, p Partition, acks int16, value []b
 	req.TimeoutMillis = int32(produceTimeout.Milliseconds())
 	partition := kmsg.NewProduceRequestTopicPartition()
 	partition.Partition = p.Index
-	partition.Records = recordBatch(value, time.Now().UnixMilli(), -1, -1, -1)
+	partition.Records = batch
 	topic := kmsg.NewProduceRequestTopic()
 	topic.Topic, topic.TopicID = p.Topic, id
 	topic.Partitions = append(topic.Partitions, partition)

@@ -21,11 +21,7 @@ func (r *run) judge(ctx context.Context, load *Workload) error {
 	if err := errors.Join(w.AwaitWhole(ctx), w.AwaitApplied(ctx)); err != nil {
 		return r.broken(ctx, "I27", err)
 	}
-	var brokers []int32
-	for _, n := range w.Fleet.Nodes() {
-		brokers = append(brokers, n.ID)
-	}
-	if err := load.SettledReads(ctx, brokers); err != nil {
+	if err := load.SettledReads(ctx, w.ids()); err != nil {
 		return err
 	}
 	reading, cancel := context.WithTimeout(ctx, 2*drainDeadline)

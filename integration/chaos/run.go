@@ -54,8 +54,7 @@ func Run(ctx context.Context, c Config) (_ *Report, err error) {
 		}
 		defer func() { err = errors.Join(err, fleet.Unmount(r.world.SmallDisk.Dir)) }()
 	}
-	r.world.Fleet, err = fleet.New(fleet.Options{Binary: c.Binary, Dir: c.Dir, Nodes: c.Nodes, DataDir: r.dataDir, Settings: []string{
-		"group.initial.rebalance.delay.ms=0", "auto.create.topics.enable=false", "log.segment.delete.delay.ms=1000"}})
+	r.world.Fleet, err = fleet.New(fleet.Options{Binary: c.Binary, Dir: c.Dir, Nodes: c.Nodes, DataDir: r.dataDir, Settings: settings()})
 	if err != nil {
 		return nil, err
 	}
@@ -66,6 +65,12 @@ func Run(ctx context.Context, c Config) (_ *Report, err error) {
 		}
 	}
 	return r.report, nil
+}
+
+// settings of every node. Topics are made by the load alone: one that a client's question brought back to life would look
+// like a deletion that was lost.
+func settings() []string {
+	return []string{"group.initial.rebalance.delay.ms=0", "auto.create.topics.enable=false", "log.segment.delete.delay.ms=1000"}
 }
 
 func (r *run) mount() error {

@@ -63,6 +63,15 @@ func (w *World) whole(ctx context.Context) error {
 	return nil
 }
 
+// ids are those of all nodes.
+func (w *World) ids() []int32 {
+	var all []int32
+	for _, n := range w.Fleet.Nodes() {
+		all = append(all, n.ID)
+	}
+	return all
+}
+
 // replicas of every partition of the load.
 func (w *World) replicas() int { return min(3, len(w.Fleet.Nodes())) }
 

@@ -139,7 +139,7 @@ func (w *Workload) writeOnce(ctx, writing context.Context, r *router, kind Kind,
 			continue
 		}
 		id := w.ledger.Begin(stream)
-		outcome, offset, code := r.produce(ctx, p, acks, id.Value())
+		outcome, offset, code := r.produce(ctx, p, acks, recordBatch(id.Value(), time.Now().UnixMilli(), -1, -1, -1))
 		w.ledger.Settle(id, outcome, offset, code)
 		if outcome != Acked {
 			_ = r.refresh(writing)
