@@ -295,7 +295,7 @@ func testBombs(t *testing.T, b *broker) {
 // resetPeak makes VmHWM start anew and returns it, in kB.
 func resetPeak(t *testing.T, b *broker) int64 {
 	t.Helper()
-	if err := os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", b.proc.cmd.Process.Pid), []byte("5"), 0); err != nil {
+	if err := os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", b.proc.PID()), []byte("5"), 0); err != nil {
 		t.Fatal(err)
 	}
 	return b.procStatus(t, "VmHWM")

@@ -1,7 +1,6 @@
 package integration
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/chronik-stream/chronik/integration/fleet"
 )
 
 const (
@@ -31,17 +32,9 @@ type broker struct {
 
 	kafka, peer, gossip, http string // host:port; port 0 until the first start has chosen
 
-	proc    *process
+	proc    *fleet.Process
 	starts  int
 	readyIn time.Duration // from exec to the ready line, of the latest start
-}
-
-// process is one life of the broker.
-type process struct {
-	cmd  *exec.Cmd
-	log  string
-	done chan struct{} // closed when the process has been reaped
-	err  error         // of Wait; read after done
 }
 
 // startBroker starts a broker with an empty data directory and ends it when the test does. Each setting is a Kafka
@@ -61,74 +54,33 @@ func startBroker(t testing.TB, settings ...string) *broker {
 func (b *broker) start(t testing.TB) {
 	t.Helper()
 	began := time.Now()
-	line, err := b.launch(brokerBinary(t))
+	fields, err := b.launch(t.Context(), brokerBinary(t))
 	if err != nil {
 		t.Fatalf("start %d of the broker: %v\n%s", b.starts, err, b.logTail())
 	}
 	b.readyIn = time.Since(began)
-	for _, field := range strings.Fields(line) {
-		switch name, value, _ := strings.Cut(field, "="); name {
-		case "kafka":
-			b.kafka = value
-		case "peer":
-			b.peer = value
-		case "gossip":
-			b.gossip = value
-		case "http":
-			b.http = value
+	for name, address := range map[string]*string{"kafka": &b.kafka, "peer": &b.peer, "gossip": &b.gossip, "http": &b.http} {
+		if said, ok := fields[name]; ok {
+			*address = said
 		}
 	}
 }
 
-// launch starts the process and waits for its ready line.
-func (b *broker) launch(bin string) (ready string, err error) {
+// launch starts the process and waits for its ready line, whose fields it returns.
+func (b *broker) launch(ctx context.Context, bin string) (map[string]string, error) {
 	b.starts++
-	logFile, err := os.Create(filepath.Join(b.dir, fmt.Sprintf("broker-%03d.log", b.starts)))
-	if err != nil {
-		return "", err
-	}
-	defer logFile.Close() // the child has its own descriptor
-
 	args := []string{"serve", "--data-dir", b.dataDir(), "--kafka-listen", b.kafka}
 	if !isReference() {
 		args = append(args, "--peer-listen", b.peer, "--gossip-listen", b.gossip, "--http-listen", b.http)
 	}
-	cmd := exec.Command(bin, append(args, b.args...)...)
-	cmd.Stderr = logFile
-	// Should the test binary die without its cleanups, the broker dies with it.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	stdout, err := cmd.StdoutPipe()
+	var err error
+	b.proc, err = fleet.Launch(exec.Command(bin, append(args, b.args...)...), filepath.Join(b.dir, fmt.Sprintf("broker-%03d.log", b.starts)))
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	if err := cmd.Start(); err != nil {
-		return "", err
-	}
-	p := &process{cmd: cmd, log: logFile.Name(), done: make(chan struct{})}
-	b.proc = p
-	lines := make(chan string, 1)
-	go func() { // ends with the process, which closes its stdout
-		defer close(p.done)
-		defer close(lines)
-		in := bufio.NewScanner(stdout)
-		for said := false; in.Scan(); {
-			if !said && strings.HasPrefix(in.Text(), "chronik ready ") {
-				said = true
-				lines <- in.Text()
-			}
-		}
-		p.err = cmd.Wait()
-	}()
-	select {
-	case line, ok := <-lines:
-		if !ok {
-			<-p.done
-			return "", fmt.Errorf("it ended before it was ready: %v", p.err)
-		}
-		return line, nil
-	case <-time.After(readyDeadline):
-		return "", fmt.Errorf("no ready line within %v", readyDeadline)
-	}
+	ctx, cancel := context.WithTimeout(ctx, readyDeadline)
+	defer cancel()
+	return b.proc.AwaitReady(ctx)
 }
 
 func (b *broker) dataDir() string { return filepath.Join(b.dir, "data") }
@@ -141,10 +93,9 @@ func (b *broker) partitionDir(topic string, partition int) string {
 // kill9 ends the process at once, as a power cut would end it for everything but the page cache.
 func (b *broker) kill9(t testing.TB) {
 	t.Helper()
-	if err := b.proc.cmd.Process.Kill(); err != nil {
+	if err := b.proc.Kill(); err != nil {
 		t.Fatalf("kill -9: %v\n%s", err, b.logTail())
 	}
-	<-b.proc.done
 }
 
 // stop asks for a controlled shutdown and insists that it is one: in time, and with exit code 0.
@@ -156,21 +107,14 @@ func (b *broker) stop(t testing.TB) {
 }
 
 func (b *broker) terminate() error {
-	if err := b.proc.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		return err
-	}
-	select {
-	case <-b.proc.done:
-	case <-time.After(stopDeadline):
-		err := b.proc.cmd.Process.Kill()
-		<-b.proc.done
-		return errors.Join(fmt.Errorf("still running %v after SIGTERM", stopDeadline), err)
-	}
+	ctx, cancel := context.WithTimeout(context.Background(), stopDeadline) // the test's has ended by its cleanups
+	defer cancel()
+	err := b.proc.Terminate(ctx)
 	var exit *exec.ExitError
-	if isReference() && errors.As(b.proc.err, &exit) && exit.ExitCode() == 128+int(syscall.SIGTERM) {
+	if isReference() && errors.As(err, &exit) && exit.ExitCode() == 128+int(syscall.SIGTERM) {
 		return nil // what every JVM says after a SIGTERM
 	}
-	return b.proc.err
+	return err
 }
 
 // end runs after the test: nothing stays behind, and a broker that died by itself is a failure of its own.
@@ -179,10 +123,10 @@ func (b *broker) end(t testing.TB) {
 		return
 	}
 	select {
-	case <-b.proc.done:
+	case <-b.proc.Done():
 		var exit *exec.ExitError
-		if errors.As(b.proc.err, &exit) && exit.ExitCode() > 0 && exit.ExitCode() != 128+int(syscall.SIGTERM) {
-			t.Errorf("the broker had died: %v", b.proc.err)
+		if errors.As(b.proc.Err(), &exit) && exit.ExitCode() > 0 && exit.ExitCode() != 128+int(syscall.SIGTERM) {
+			t.Errorf("the broker had died: %v", b.proc.Err())
 		}
 	default:
 		if t.Failed() {
@@ -196,8 +140,8 @@ func (b *broker) end(t testing.TB) {
 func (b *broker) alive(t testing.TB) {
 	t.Helper()
 	select {
-	case <-b.proc.done:
-		t.Fatalf("the broker died: %v\n%s", b.proc.err, b.logTail())
+	case <-b.proc.Done():
+		t.Fatalf("the broker died: %v\n%s", b.proc.Err(), b.logTail())
 	default:
 	}
 }
@@ -207,12 +151,7 @@ func (b *broker) logTail() string {
 	if b.proc == nil {
 		return ""
 	}
-	text, err := os.ReadFile(b.proc.log)
-	if err != nil {
-		return err.Error()
-	}
-	lines := strings.Split(strings.TrimRight(string(text), "\n"), "\n")
-	return "the broker's log ends:\n" + strings.Join(lines[max(0, len(lines)-logTailLines):], "\n")
+	return "the broker's log ends:\n" + b.proc.LogTail(logTailLines)
 }
 
 // get asks the HTTP port for a path.
@@ -239,7 +178,7 @@ func (b *broker) get(t testing.TB, path string) (status int, body string) {
 // procStatus reads a number (kB for memory) from the process's /proc/PID/status, such as VmHWM.
 func (b *broker) procStatus(t testing.TB, field string) int64 {
 	t.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", b.proc.cmd.Process.Pid))
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", b.proc.PID()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -259,7 +198,7 @@ func (b *broker) procStatus(t testing.TB, field string) int64 {
 // openFiles counts the process's descriptors.
 func (b *broker) openFiles(t testing.TB) int {
 	t.Helper()
-	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", b.proc.cmd.Process.Pid))
+	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", b.proc.PID()))
 	if err != nil {
 		t.Fatal(err)
 	}

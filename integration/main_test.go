@@ -5,11 +5,12 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/chronik-stream/chronik/integration/fleet"
 )
 
 var update = flag.Bool("update", false, "write docs/clients.md from this run's matrix")
@@ -51,22 +52,12 @@ var built struct {
 func brokerBinary(t testing.TB) string {
 	t.Helper()
 	built.once.Do(func() {
-		if built.path = os.Getenv("CHRONIK_BIN"); built.path != "" {
-			built.path, built.err = filepath.Abs(built.path)
-			return
-		}
 		if built.dir, built.err = os.MkdirTemp("", "chronik-bin-"); built.err != nil {
 			return
 		}
-		built.path = filepath.Join(built.dir, "chronik")
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 		defer cancel()
-		cmd := exec.CommandContext(ctx, "go", "build", "-o", built.path, "./cmd/chronik")
-		cmd.Dir = repoRoot
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			built.err = fmt.Errorf("go build ./cmd/chronik: %w\n%s", err, out)
-		}
+		built.path, built.err = fleet.Build(ctx, repoRoot, built.dir)
 	})
 	if built.err != nil {
 		t.Fatal(built.err)
