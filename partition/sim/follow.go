@@ -10,9 +10,8 @@ import (
 
 // fetching is the one fetch stream to a leader (replication.md 10.1).
 type fetching struct {
-	id    int // of the fetch under way, 0 for none
-	sent  time.Duration
-	again bool // a tick found it under way
+	id   int // of the fetch under way, 0 for none
+	sent time.Duration
 }
 
 // want is one partition of a fetch.
