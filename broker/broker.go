@@ -95,6 +95,7 @@ type Broker struct {
 	replicas     replicaSet
 	reconciler   *reconciler
 	fetchers     *fetchers
+	catchUp      pace // of the replicas here that are outside the ISR
 	isr          *isrKeeper
 	groups       *groups.Coordinator
 	sessions     *fetchSessions

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -27,6 +28,7 @@ const fetchGrace = 5 * time.Second
 type leaderSource struct {
 	b      *Broker
 	leader int32
+	pace   *pace         // of a stream that catches up, else nil
 	link   *cluster.Link // nil before the first fetch, and after the leader's address changed
 
 	session int32 // 0 for none
@@ -35,17 +37,21 @@ type leaderSource struct {
 	index   map[partitionKey]int // of the fetch under way
 }
 
-func newLeaderSource(b *Broker, leader int32) *leaderSource {
-	return &leaderSource{b: b, leader: leader, told: map[partitionKey]partition.FetchPosition{}, index: map[partitionKey]int{}}
+func newLeaderSource(b *Broker, key streamKey) *leaderSource {
+	s := &leaderSource{b: b, leader: key.leader, told: map[partitionKey]partition.FetchPosition{}, index: map[partitionKey]int{}}
+	if key.catchUp {
+		s.pace = &b.catchUp
+	}
+	return s
 }
 
 // Fetch implements partition.Source.
-func (s *leaderSource) Fetch(ctx context.Context, wants []partition.Want) ([]partition.Got, error) {
+func (s *leaderSource) Fetch(life context.Context, wants []partition.Want) ([]partition.Got, error) {
 	if err := s.connect(); err != nil {
 		return nil, err
 	}
 	c := s.b.config()
-	ctx, cancel := context.WithTimeout(ctx, c.ReplicaFetchWait+fetchGrace)
+	ctx, cancel := context.WithTimeout(life, c.ReplicaFetchWait+fetchGrace)
 	defer cancel()
 	req := s.request(wants)
 	resp, err := s.link.Do(ctx, req)
@@ -66,7 +72,23 @@ func (s *leaderSource) Fetch(ctx context.Context, wants []partition.Want) ([]par
 	if s.session == 0 {
 		s.forget() // it has no room for one: every fetch is a full one
 	}
-	return s.unpack(answer, wants), nil
+	list := s.unpack(answer, wants)
+	s.slowDown(life, list)
+	return list, nil
+}
+
+// slowDown waits until what came is paid for: replicas that catch up take no more of this node and of the
+// network than follower.replication.throttled.rate.
+func (s *leaderSource) slowDown(life context.Context, list []partition.Got) {
+	limit := s.b.config().FollowerThrottle
+	if s.pace == nil || limit == math.MaxInt64 {
+		return
+	}
+	bytes := int64(0)
+	for i := range list {
+		bytes += int64(len(list[i].Batches))
+	}
+	s.pace.take(life, bytes, limit, time.Now())
 }
 
 // connect makes the link, anew if the leader has moved.

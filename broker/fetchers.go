@@ -9,16 +9,24 @@ import (
 	"github.com/chronik-stream/chronik/raftmeta"
 )
 
-// fetchers copies what this node follows: one stream for each broker that leads some of it
-// (replication.md 10.1). The reconciler alone assigns; a stream lives as long as it has something to do.
+// fetchers copies what this node follows: one stream for what is in sync with each broker that leads some
+// of it (replication.md 10.1), and one for what still has to catch up with it, which must not make the
+// acknowledgements of the others wait. The reconciler alone assigns; a stream lives as long as it has
+// something to do.
 type fetchers struct {
 	b *Broker
 
 	mu      sync.Mutex      // guards the fields below
 	life    context.Context // ends all streams; see begin
-	streams map[int32]*fetchStream
-	leader  map[*partition.Replica]int32 // whose stream copies it
+	streams map[streamKey]*fetchStream
+	of      map[*partition.Replica]streamKey // which stream copies it
 	running sync.WaitGroup
+}
+
+// streamKey names a stream.
+type streamKey struct {
+	leader  int32
+	catchUp bool // of replicas outside the ISR
 }
 
 type fetchStream struct {
@@ -27,7 +35,7 @@ type fetchStream struct {
 }
 
 func newFetchers(b *Broker) *fetchers {
-	return &fetchers{b: b, streams: map[int32]*fetchStream{}, leader: map[*partition.Replica]int32{}}
+	return &fetchers{b: b, streams: map[streamKey]*fetchStream{}, of: map[*partition.Replica]streamKey{}}
 }
 
 // begin comes before the first assign.
@@ -37,18 +45,23 @@ func (f *fetchers) begin(life context.Context) {
 	f.life = life
 }
 
-// assign lets a replica copy from leader, from now on or anew.
-func (f *fetchers) assign(h *hosted, t *raftmeta.Topic, leader int32) {
+// assign lets a replica copy in the stream of key. anew says that it has begun to follow in another epoch;
+// otherwise nothing happens to one that is in that stream already.
+func (f *fetchers) assign(h *hosted, t *raftmeta.Topic, key streamKey, anew bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if old, ok := f.leader[h.replica]; ok && old != leader {
+	old, assigned := f.of[h.replica]
+	switch {
+	case assigned && old == key && !anew:
+		return
+	case assigned && old != key:
 		f.removeLocked(h.replica)
 	}
-	s := f.streams[leader]
+	s := f.streams[key]
 	if s == nil {
-		s = f.startLocked(leader)
+		s = f.startLocked(key)
 	}
-	f.leader[h.replica] = leader
+	f.of[h.replica] = key
 	s.fetcher.Add(h.replica, fmt.Sprintf("%s-%d", t.Name, h.key.number))
 }
 
@@ -60,24 +73,24 @@ func (f *fetchers) unassign(r *partition.Replica) {
 }
 
 func (f *fetchers) removeLocked(r *partition.Replica) {
-	leader, ok := f.leader[r]
+	key, ok := f.of[r]
 	if !ok {
 		return
 	}
-	delete(f.leader, r)
-	s := f.streams[leader]
+	delete(f.of, r)
+	s := f.streams[key]
 	s.fetcher.Remove(r)
 	if s.fetcher.Len() == 0 {
 		s.stop()
-		delete(f.streams, leader)
+		delete(f.streams, key)
 	}
 }
 
-func (f *fetchers) startLocked(leader int32) *fetchStream {
+func (f *fetchers) startLocked(key streamKey) *fetchStream {
 	ctx, stop := context.WithCancel(f.life)
-	source := newLeaderSource(f.b, leader)
-	s := &fetchStream{fetcher: partition.NewFetcher(source, f.b.logger.With("leader", leader)), stop: stop}
-	f.streams[leader] = s
+	source := newLeaderSource(f.b, key)
+	s := &fetchStream{fetcher: partition.NewFetcher(source, f.b.logger.With("leader", key.leader)), stop: stop}
+	f.streams[key] = s
 	f.running.Go(func() {
 		s.fetcher.Run(ctx)
 		source.close()
@@ -92,5 +105,5 @@ func (f *fetchers) wait() { f.running.Wait() }
 func (f *fetchers) count() (streams, partitions int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return len(f.streams), len(f.leader)
+	return len(f.streams), len(f.of)
 }

@@ -26,6 +26,8 @@ const (
 	leaderless = 2 * time.Second
 	// diskCheck is how often the data directory is asked whether it has failed.
 	diskCheck = 500 * time.Millisecond
+	// diskPatience is how long a sync may take before this node asks to be fenced (replication.md 5.4).
+	diskPatience = 10 * time.Second
 )
 
 // run holds everything that is open while the node lives; each thing is closed by a defer beside its
@@ -130,6 +132,7 @@ func (b *Broker) openCluster(identity *identity) (stop func() error, _ error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the peer port and discovery: %w", err)
 	}
+	b.cluster.Register(cluster.MethodLogEnd, b.logEnd)
 	registry, err := wire.NewRegistry(b.peerAPIs())
 	if err != nil {
 		return nil, errors.Join(err, b.cluster.Close())
@@ -285,7 +288,7 @@ func (b *Broker) register(ctx context.Context, identity *identity) error {
 		KafkaHost: host, KafkaPort: port, Rack: b.options.Rack, PeerAddress: b.cluster.Peers().Address(),
 	}
 	for _, h := range b.replicas.all() {
-		if h.replica.Log().Suspect() {
+		if b.mayLack(h) {
 			cmd.SuspectPartitions = append(cmd.SuspectPartitions, raftmeta.TopicPartition{TopicID: h.key.topic, Partition: h.key.number})
 		}
 	}
@@ -304,6 +307,13 @@ func (b *Broker) register(ctx context.Context, identity *identity) error {
 		case <-time.After(retryRegister): // until the controller has found the other run dead
 		}
 	}
+}
+
+// mayLack tells whether a replica may lack records that were acknowledged before the last stop: its log says
+// so, or the machine went down and the flush mode left acknowledged records to it (replication.md 14.3).
+func (b *Broker) mayLack(h *hosted) bool {
+	mode, _, _ := flushing(h.config.Load())
+	return h.replica.Log().Suspect() || b.logs.PreviousStop().Suspect && mode != log.Sync
 }
 
 // advertised is where clients are told to connect.
@@ -351,19 +361,27 @@ func (b *Broker) serve(ctx context.Context) error {
 	return errors.Join(err, b.server.Shutdown(bounded), b.peerServer.Shutdown(bounded))
 }
 
-// watchDisk asks to be fenced when the data directory has failed: a live heartbeat with a dead disk is worse
-// than a crash (replication.md 5.4). It ends with ctx.
+// watchDisk asks to be fenced while the data directory has failed or does not answer: a live heartbeat with
+// a dead disk is worse than a crash (replication.md 5.4). It ends with ctx.
 func (b *Broker) watchDisk(ctx context.Context) error {
 	tick := time.NewTicker(diskCheck)
 	defer tick.Stop()
+	said := ""
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-			if err := b.logs.Failed(); err != nil {
-				b.cluster.Unwell(err.Error())
-			}
+		}
+		now := ""
+		if err := b.logs.Failed(); err != nil {
+			now = err.Error()
+		} else if b.logs.Syncing() > diskPatience {
+			now = fmt.Sprintf("a sync of the data directory has taken longer than %v", diskPatience)
+		}
+		if now != said {
+			said = now
+			b.cluster.Unwell(now)
 		}
 	}
 }

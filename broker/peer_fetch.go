@@ -1,12 +1,15 @@
 package broker
 
 import (
+	"context"
+	"encoding/binary"
 	"errors"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/chronik-stream/chronik/internal/uuid"
 	"github.com/chronik-stream/chronik/partition"
 	"github.com/chronik-stream/chronik/partition/core"
 	"github.com/chronik-stream/chronik/raftmeta"
@@ -70,6 +73,28 @@ func (f *follower) read(p *fetchedPartition, maxBytes int, atLeastOne bool, now 
 		err = refuse(kerr.UnknownLeaderEpoch, "this leader does not know of that replica yet")
 	}
 	return result, err
+}
+
+// logEnd tells the controller how far a replica's log goes, when it has to choose a leader among replicas that
+// all may have lost something (replication.md 11.4).
+func (b *Broker) logEnd(_ context.Context, body []byte) ([]byte, error) {
+	if len(body) != len(uuid.ID{})+4 || !b.open() {
+		return nil, kerr.InvalidRequest
+	}
+	topic, number := uuid.ID(body), int32(binary.BigEndian.Uint32(body[len(uuid.ID{}):]))
+	h, err := b.replicas.find(partitionKey{topic, number})
+	switch {
+	case err != nil:
+		return nil, err
+	case h == nil:
+		return nil, kerr.UnknownTopicOrPartition // not opened yet
+	}
+	l := h.replica.Log()
+	if err := l.Failed(); err != nil {
+		return nil, err
+	}
+	answer := binary.BigEndian.AppendUint32(nil, uint32(l.LatestEpoch()))
+	return binary.BigEndian.AppendUint64(answer, uint64(l.EndOffset())), nil
 }
 
 // peerAPIs is what is served to other brokers. What clients may ask is not there, and what is there

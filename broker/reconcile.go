@@ -219,9 +219,8 @@ func (r *reconciler) role(img *raftmeta.Image, t *raftmeta.Topic, h *hosted) err
 		r.b.fetchers.unassign(h.replica)
 		h.replica.Resign(p.LeaderEpoch)
 	default:
-		if h.replica.Follow(p.LeaderEpoch, p.UncleanEpoch) {
-			r.b.fetchers.assign(h, t, p.Leader)
-		}
+		anew := h.replica.Follow(p.LeaderEpoch, p.UncleanEpoch)
+		r.b.fetchers.assign(h, t, streamKey{p.Leader, !slices.Contains(p.ISR, r.b.nodeID)}, anew)
 	}
 	return nil
 }

@@ -106,6 +106,7 @@ func replicationKeys() []*Key {
 		key("replica.fetch.response.max.bytes", TypeInt, "10485760", "Most bytes a follower asks for in one fetch.", atLeast(1024), readOnly),
 		key("replica.fetch.wait.max.ms", TypeInt, "500", "How long a leader holds a follower's fetch that finds nothing, in ms.", between(1, 10_000), readOnly),
 		key(Draining, TypeBoolean, "false", "Whether the broker is being emptied: its leaders, coordinators and replicas move to others, and it gets no new ones. Any broker of the cluster alters it for any other; it has to be altered alone. `chronik cluster drain` does it.", perBroker),
+		key("follower.replication.throttled.rate", TypeLong, maxLong, "Bytes a second that replicas outside the ISR copy on this node, all together. Those in sync are never held back.", atLeast(1)),
 		nullable("replica.selector.class", TypeString, "Which replica a consumer is sent to. Null: the leader. "+rackSelector+": one in its client.rack.", oneOf(rackSelector), readOnly),
 	}
 }

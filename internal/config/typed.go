@@ -123,7 +123,8 @@ type BrokerConfig struct {
 	ReplicaFetchMaxBytes         int32
 	ReplicaFetchResponseMaxBytes int32
 	ReplicaFetchWait             time.Duration
-	RackAwareFetch               bool // replica.selector.class
+	FollowerThrottle             int64 // bytes a second of replicas that catch up
+	RackAwareFetch               bool  // replica.selector.class
 
 	RetentionCheckInterval time.Duration
 	CleanerEnable          bool
@@ -157,6 +158,7 @@ func (r *Resolved) Broker() BrokerConfig {
 		ReplicaFetchMaxBytes:          int32(r.value("replica.fetch.max.bytes").i),
 		ReplicaFetchResponseMaxBytes:  int32(r.value("replica.fetch.response.max.bytes").i),
 		ReplicaFetchWait:              r.millis("replica.fetch.wait.max.ms"),
+		FollowerThrottle:              r.value("follower.replication.throttled.rate").i,
 		RackAwareFetch:                r.value("replica.selector.class").text == rackSelector,
 		RetentionCheckInterval:        r.millis("log.retention.check.interval.ms"),
 		CleanerEnable:                 r.value("log.cleaner.enable").b,

@@ -151,6 +151,8 @@ func (d *Dir) commit(jobs []commitJob) {
 		}
 	}
 	started := time.Now()
+	d.syncing.Store(&started)
+	defer d.syncing.Store(nil)
 	for _, job := range jobs {
 		if !job.sync || syncs <= directSyncs {
 			job.run()
@@ -165,6 +167,14 @@ func (d *Dir) commit(jobs []commitJob) {
 	if syncs > 0 {
 		d.metrics.committed(syncs, time.Since(started))
 	}
+}
+
+// Syncing is how long the group commit under way has taken so far, 0 without one.
+func (d *Dir) Syncing() time.Duration {
+	if since := d.syncing.Load(); since != nil {
+		return time.Since(*since)
+	}
+	return 0
 }
 
 func (j commitJob) run() {

@@ -97,8 +97,9 @@ type Dir struct {
 	cleaner  *cleaner
 	names    nameSyncer // of path
 	failure  atomic.Pointer[error]
-	told     atomic.Bool // the failure was written down and the listeners know
-	full     atomic.Bool // free space is below the soft limit
+	told     atomic.Bool               // the failure was written down and the listeners know
+	syncing  atomic.Pointer[time.Time] // when the group commit under way began; nil without one
+	full     atomic.Bool               // free space is below the soft limit
 	settling chan struct{}
 
 	mu      sync.Mutex // guards the fields below
