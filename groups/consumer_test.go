@@ -112,11 +112,16 @@ type consumer struct {
 	generation int32
 	partitions []int32 // assigned; nil while it has no assignment
 	rounds     int     // assignments it got
+
+	work func(*consumer) bool // after each heartbeat, if set; false to join again
 }
 
-func (r *rig) consume(name, instance string) *consumer {
+func (r *rig) consume(name, instance string) *consumer { return r.consumeAnd(name, instance, nil) }
+
+// consumeAnd is consume with something to do while the consumer has an assignment.
+func (r *rig) consumeAnd(name, instance string, work func(*consumer) bool) *consumer {
 	ctx, cancel := context.WithCancel(r.t.Context())
-	c := &consumer{r: r, name: name, instance: instance, cancel: cancel, done: make(chan struct{}), generation: -1}
+	c := &consumer{r: r, name: name, instance: instance, cancel: cancel, done: make(chan struct{}), generation: -1, work: work}
 	go func() {
 		defer close(c.done)
 		for ctx.Err() == nil {
@@ -153,6 +158,9 @@ func (c *consumer) session(ctx context.Context) {
 		}
 		if code != 0 {
 			c.failed(code)
+			return
+		}
+		if c.work != nil && !c.work(c) {
 			return
 		}
 	}

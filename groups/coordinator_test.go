@@ -102,8 +102,8 @@ func TestRestartKeepsStable(t *testing.T) {
 			time.Sleep(20 * time.Second)
 		}
 		owners(t, a, b)
-		if g, _ := r.store.Group("", "g"); g.Generation != 1 || r.store.saves[groupKey{"", "g"}] != 1 {
-			t.Errorf("generation = %d after restarts, want 1; saved %d times", g.Generation, r.store.saves[groupKey{"", "g"}])
+		if g, _ := r.store.Group("", "g"); g.Generation != 1 || r.store.saved("g") != 1 {
+			t.Errorf("generation = %d after restarts, want 1; saved %d times", g.Generation, r.store.saved("g"))
 		}
 		// The sessions run without anybody touching the group.
 		a.kill()

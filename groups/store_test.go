@@ -7,6 +7,7 @@ import (
 	"iter"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/chronik-stream/chronik/internal/uuid"
@@ -67,6 +68,13 @@ func (t *table) latest() *raftmeta.Image {
 	return t.image
 }
 
+// saved is how often a group of the default tenant was saved.
+func (t *table) saved(group string) int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.saves[groupKey{"", group}]
+}
+
 // put saves a group on behalf of whoever owns it.
 func (t *table) put(g raftmeta.Group) {
 	t.must(&raftmeta.PutGroup{CoordEpoch: t.latest().Shard(raftmeta.ShardOf(g.Tenant, g.ID)).Epoch, Group: g})
@@ -94,14 +102,16 @@ type memStore struct {
 	*table
 	delay time.Duration                // of every write
 	fail  func(raftmeta.Command) error // asked before every write takes effect; nil for never
-	seen  func() *raftmeta.Image       // what the broker has applied; nil for all there is
+	// behind is set if the broker applies entries later than they are committed: then it is what the broker
+	// has applied. Its own writes it has applied when they return.
+	behind *atomic.Pointer[raftmeta.Image]
 }
 
 func newMemStore() *memStore { return &memStore{table: newTable()} }
 
 func (s *memStore) view() *raftmeta.Image {
-	if s.seen != nil {
-		return s.seen()
+	if s.behind != nil {
+		return s.behind.Load()
 	}
 	return s.latest()
 }
@@ -160,7 +170,16 @@ func (s *memStore) write(ctx context.Context, cmd raftmeta.Command) (raftmeta.Re
 			return raftmeta.Result{}, err
 		}
 	}
-	return s.apply(cmd)
+	result, err := s.apply(cmd)
+	s.catchUp()
+	return result, err
+}
+
+// catchUp applies everything that is committed.
+func (s *memStore) catchUp() {
+	if s.behind != nil {
+		s.behind.Store(s.latest())
+	}
 }
 
 // Topics that the tests know by name, and one that vanished before its commit arrived.
