@@ -60,7 +60,8 @@ func (l *Link) Do(ctx context.Context, req kmsg.Request) (resp kmsg.Response, er
 			return nil, err
 		}
 	}
-	stop := context.AfterFunc(ctx, func() { _ = l.conn.SetDeadline(time.Unix(1, 0)) })
+	conn := l.conn // the function may still run when the link has the next
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	resp, err = l.roundTrip(req)
 	if !stop() && err == nil {
 		err = ctx.Err() // the deadline that was set stays on the connection

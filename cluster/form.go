@@ -36,6 +36,8 @@ const (
 // must be served already. It fails when another node runs under this node's id, when this node's
 // directory belongs to another cluster than the nodes to join, and when the pledge cannot be kept.
 func (n *Node) Form(ctx context.Context) (Formation, error) {
+	ctx, cancel := n.whileOpen(ctx)
+	defer cancel()
 	f, err := n.form(ctx)
 	if err != nil {
 		return Formation{}, fmt.Errorf("find a cluster: %w", err)
@@ -159,7 +161,10 @@ func (n *Node) formStep(ctx context.Context, w *formWait) (f Formation, done boo
 	if err != nil || list.proposer().identity != n.self {
 		return f, false, err
 	}
-	founded, err := n.attempt(ctx, list)
+	founded, failure, err := n.attempt(ctx, list)
+	if failure != nil {
+		w.report(fmt.Sprintf("not all of %d nodes give their word: %v", len(list.founders), failure))
+	}
 	if err != nil || !founded {
 		return f, false, err
 	}
@@ -197,13 +202,14 @@ func (n *Node) formed(ctx context.Context, members []member) (uuid.ID, error) {
 	return id, nil
 }
 
-// attempt asks all other founders for their word, and founds the cluster if it gets it from all.
-func (n *Node) attempt(ctx context.Context, f *foundation) (founded bool, err error) {
+// attempt asks all other founders for their word, and founds the cluster if it gets it from all. failure says
+// why it did not; the next attempt may.
+func (n *Node) attempt(ctx context.Context, f *foundation) (founded bool, failure, err error) {
 	if began, err := n.pledges.propose(ctx, f); err != nil || !began {
-		return false, err
+		return false, nil, err
 	}
 	if err := n.o.crash("proposed"); err != nil {
-		return false, err
+		return false, nil, err
 	}
 	body := f.append(nil)
 	asking, asked := errgroup.WithContext(ctx)
@@ -217,14 +223,14 @@ func (n *Node) attempt(ctx context.Context, f *foundation) (founded bool, err er
 			})
 		}
 	}
-	if err := asking.Wait(); err != nil {
-		n.log.Info("an attempt to form a cluster failed, trying again", "cluster", f.clusterID, "err", err)
-		return false, n.pledges.abandon(ctx, f)
+	if failure := asking.Wait(); failure != nil {
+		return false, failure, n.pledges.abandon(ctx, f)
 	}
 	if err := n.o.crash("all pledged"); err != nil {
-		return false, err
+		return false, nil, err
 	}
-	return n.pledges.decide(ctx, f)
+	founded, err = n.pledges.decide(ctx, f)
+	return founded, nil, err
 }
 
 // resolve finds out whether the list that this node is pledged to was founded. It releases the pledge if

@@ -7,7 +7,6 @@ import (
 	"maps"
 	"net"
 	"slices"
-	"strconv"
 	"sync"
 	"time"
 
@@ -26,7 +25,7 @@ type gossip struct {
 
 	mu       sync.Mutex // guards the fields below
 	self     member
-	members  map[int32]member    // others that are alive, by node id
+	runs     map[string]member   // of others, that are alive; by name
 	lost     map[string]struct{} // gossip addresses of members that went silent, to be looked for again
 	taken    *member             // somebody else who runs under this node's id
 	foreign  *member             // somebody of another cluster, among those that were to be joined
@@ -44,12 +43,13 @@ var (
 	// ErrNodeIDTaken means that another process runs under the same node id.
 	ErrNodeIDTaken = errors.New("another node runs under this node id")
 	errGossipMeta  = errors.New("not a node of ours")
+	errEarlierRun  = errors.New("an earlier run of this node")
 )
 
 // openGossip listens, alone until join.
 func openGossip(o *Options, self member, m *metrics) (*gossip, error) {
 	g := &gossip{
-		logger: o.Logger, metrics: m, self: self, members: map[int32]member{}, lost: map[string]struct{}{},
+		logger: o.Logger, metrics: m, self: self, runs: map[string]member{}, lost: map[string]struct{}{},
 		stale: map[uuid.ID]bool{}, shunned: map[identity]bool{}, news: make(chan struct{}),
 	}
 	logger := newGossipLogger(o.Logger)
@@ -62,7 +62,7 @@ func openGossip(o *Options, self member, m *metrics) (*gossip, error) {
 		return nil, err
 	}
 	config := memberlist.DefaultLANConfig()
-	config.Name = strconv.Itoa(int(self.node))
+	config.Name = self.name()
 	config.Transport = g.transport
 	config.BindAddr, config.BindPort = host, g.transport.GetAutoBindPort()
 	config.AdvertiseAddr, config.AdvertisePort, err = advertiseGossip(o.GossipAdvertise, config.BindPort)
@@ -71,15 +71,13 @@ func openGossip(o *Options, self member, m *metrics) (*gossip, error) {
 	}
 	config.SecretKey = o.GossipKey
 	config.Logger = logger
-	config.Delegate, config.Events, config.Conflict, config.Merge, config.Alive = g, g, g, g, g
+	config.Delegate, config.Events, config.Merge, config.Alive = g, g, g, g
 	// A handful of nodes on one network: look often, and tell everybody at once.
 	config.ProbeInterval, config.ProbeTimeout = 500*time.Millisecond, 300*time.Millisecond
 	config.SuspicionMaxTimeoutMult = 2
 	config.GossipInterval, config.GossipNodes = 100*time.Millisecond, 4
 	config.PushPullInterval = 10 * time.Second
 	config.TCPTimeout = 2 * time.Second
-	// A node that comes back at another address gets its name back as soon as the old one counts as dead.
-	config.DeadNodeReclaimTime = time.Millisecond
 	g.list, err = memberlist.Create(config)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start gossip: %w", err), g.transport.Shutdown())
@@ -114,14 +112,25 @@ func (g *gossip) address() string { return g.list.LocalNode().Address() }
 func (g *gossip) view() (members []member, news <-chan struct{}) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return slices.SortedFunc(maps.Values(g.members), func(a, b member) int { return a.compare(b.identity) }), g.news
+	return slices.SortedFunc(maps.Values(g.latestLocked()), func(a, b member) int { return a.compare(b.identity) }), g.news
+}
+
+// latestLocked has the last run of each node.
+func (g *gossip) latestLocked() map[int32]member {
+	latest := map[int32]member{}
+	for _, m := range g.runs {
+		if known, ok := latest[m.node]; !ok || known.run < m.run {
+			latest[m.node] = m
+		}
+	}
+	return latest
 }
 
 // find is where a node was last heard of.
 func (g *gossip) find(id identity) (address string, ok bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	m, ok := g.members[id.node]
+	m, ok := g.latestLocked()[id.node]
 	return m.peerAddress, ok && m.directory == id.directory
 }
 
@@ -158,7 +167,7 @@ func (g *gossip) close() error {
 func (g *gossip) changedLocked() {
 	close(g.news)
 	g.news = make(chan struct{})
-	g.metrics.members.Set(float64(len(g.members) + 1))
+	g.metrics.members.Set(float64(len(g.latestLocked()) + 1))
 }
 
 // NodeMeta implements memberlist.Delegate.
@@ -178,6 +187,8 @@ func (g *gossip) NotifyAlive(node *memberlist.Node) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	switch {
+	case m.identity == g.self.identity && m.run != g.self.run:
+		return errEarlierRun
 	case m.node == g.self.node && m.directory != g.self.directory:
 		g.shunLocked(m, "another node runs under this node's id, and is ignored")
 		return ErrNodeIDTaken
@@ -201,13 +212,13 @@ func (g *gossip) shunLocked(m member, what string) {
 	g.logger.Warn(what, "node", m.node, "directory", m.directory, "cluster", m.clusterID, "peer", m.peerAddress)
 }
 
-// memberOf reads what a node says of itself. Its name is its node id.
+// memberOf reads what a run says of itself, which its name must agree with.
 func memberOf(node *memberlist.Node) (member, error) {
 	m, err := readMember(node.Meta)
 	if err != nil {
 		return member{}, err
 	}
-	if node.Name != strconv.Itoa(int(m.node)) {
+	if node.Name != m.name() {
 		return member{}, errGossipMeta
 	}
 	return m, nil
@@ -235,18 +246,6 @@ func (g *gossip) NotifyMerge(nodes []*memberlist.Node) error {
 	return nil
 }
 
-// NotifyConflict implements memberlist.ConflictDelegate: one node id at two gossip addresses.
-func (g *gossip) NotifyConflict(existing, other *memberlist.Node) {
-	old, oldErr := memberOf(existing)
-	m, err := memberOf(other)
-	if oldErr != nil || err != nil || old.directory == m.directory {
-		return // a node that came back elsewhere; it is let in once it counts as dead at its old address
-	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.shunLocked(m, "a second node under the id of a live one is refused")
-}
-
 // NotifyJoin implements memberlist.EventDelegate.
 func (g *gossip) NotifyJoin(node *memberlist.Node) { g.heard(node, "node joined") }
 
@@ -263,22 +262,31 @@ func (g *gossip) heard(node *memberlist.Node, what string) {
 	if what != "" {
 		g.logger.Info(what, "node", m.node, "directory", m.directory, "peer", m.peerAddress, "gossip", node.Address())
 	}
-	g.members[m.node] = m
+	for _, other := range g.runs {
+		if other.node == m.node && other.directory != m.directory {
+			g.shunLocked(m, "a node is back on another directory, or two run under one id")
+		}
+	}
+	g.runs[node.Name] = m
 	delete(g.lost, node.Address())
 	g.changedLocked()
 }
 
-// NotifyLeave implements memberlist.EventDelegate: a node said goodbye, or went silent.
+// NotifyLeave implements memberlist.EventDelegate: a run said goodbye, or went silent.
 func (g *gossip) NotifyLeave(node *memberlist.Node) {
-	m, err := memberOf(node)
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if err != nil || m.node == g.self.node {
+	m, known := g.runs[node.Name]
+	if !known {
 		return
+	}
+	delete(g.runs, node.Name)
+	latest, back := g.latestLocked()[m.node]
+	if back && latest.run > m.run {
+		return // its node has long been running again
 	}
 	left := node.State == memberlist.StateLeft
 	g.logger.Info("node is gone from gossip", "node", m.node, "directory", m.directory, "peer", m.peerAddress, "left", left)
-	delete(g.members, m.node)
 	if !left && len(g.lost) < maxLost {
 		g.lost[node.Address()] = struct{}{}
 	}

@@ -3,6 +3,7 @@ package cluster
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 
 	"github.com/chronik-stream/chronik/internal/uuid"
 )
@@ -16,9 +17,11 @@ const (
 	standingFormed                  // belongs to a cluster
 )
 
-// member is what a node tells of itself by gossip.
+// member is what a run of a node tells of itself by gossip. Each run goes by a name of its own: memberlist
+// would not let a node come back at another address before its last run counts as dead, some seconds later.
 type member struct {
 	identity
+	run         uint64 // when it started, by its clock; of two runs of a node the later is believed
 	clusterID   uuid.ID
 	peerAddress string
 	standing    standing
@@ -31,8 +34,12 @@ const memberVersion = 1
 
 var errMember = errors.New("what the node says of itself by gossip cannot be read")
 
+// name is the run's, for memberlist.
+func (m *member) name() string { return fmt.Sprintf("%d-%x", m.node, m.run) }
+
 func (m *member) append(dst []byte) []byte {
 	dst = appendIdentity(append(dst, memberVersion), m.identity)
+	dst = appendUint64(dst, m.run)
 	dst = append(dst, m.clusterID[:]...)
 	dst = append(dst, byte(m.standing), byte(m.expect), byte(len(m.peerAddress)))
 	return append(dst, m.peerAddress...)
@@ -42,12 +49,14 @@ func (m *member) append(dst []byte) []byte {
 const maxAddress = 255
 
 func readMember(b []byte) (member, error) {
-	const fixed = 1 + identityBytes + 16 + 3
+	const fixed = 1 + identityBytes + 8 + 16 + 3
 	if len(b) < fixed || b[0] != memberVersion {
 		return member{}, errMember
 	}
-	m := member{identity: readIdentity(b[1:]), clusterID: uuid.ID(b[1+identityBytes:])}
-	rest := b[1+identityBytes+16:]
+	m := member{identity: readIdentity(b[1:])}
+	m.run, b, _ = readUint64(b[1+identityBytes:])
+	m.clusterID = uuid.ID(b)
+	rest := b[16:]
 	m.standing, m.expect = standing(rest[0]), int(rest[1])
 	length := int(rest[2])
 	if len(rest) < 3+length || m.standing > standingFormed {

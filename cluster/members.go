@@ -114,6 +114,8 @@ func (n *Node) Join(ctx context.Context) error {
 	if meta == nil {
 		return errors.New("cluster: Join before Attach")
 	}
+	ctx, cancel := n.whileOpen(ctx)
+	defer cancel()
 	said := ""
 	for {
 		err := n.joinGroup(ctx, meta)

@@ -83,7 +83,10 @@ func Open(o Options) (*Node, error) {
 }
 
 func (n *Node) openGossip() error {
-	self := member{identity: n.self, clusterID: n.o.ClusterID, peerAddress: n.peers.Address(), expect: n.o.BootstrapExpect}
+	self := member{
+		identity: n.self, run: uint64(time.Now().UnixNano()), clusterID: n.o.ClusterID,
+		peerAddress: n.peers.Address(), expect: n.o.BootstrapExpect,
+	}
 	switch {
 	case len(self.peerAddress) > maxAddress:
 		return fmt.Errorf("a peer address of %d bytes: want at most %d", len(self.peerAddress), maxAddress)
@@ -220,6 +223,13 @@ func (n *Node) Run(ctx context.Context) error {
 		return err
 	}
 	return nil
+}
+
+// whileOpen ends a context with the node.
+func (n *Node) whileOpen(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(n.life, cancel)
+	return ctx, func() { stop(); cancel() }
 }
 
 // Close ends the node: gossip, the peer port, and every call. It does not say goodbye; see Leave.
