@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -108,7 +109,7 @@ type host struct {
 	server *wire.Server
 	meta   *raftmeta.Node
 	epoch  int64
-	logEnd func(body []byte) ([]byte, error)
+	logEnd atomic.Pointer[func(body []byte) ([]byte, error)]
 
 	stop   context.CancelFunc
 	served chan error
@@ -147,10 +148,10 @@ func (p *place) openOn(listener net.Listener, expect int, join ...string) (*host
 		return nil, errors.Join(err, ignoreClosed(listener.Close()))
 	}
 	h.Register(MethodLogEnd, func(_ context.Context, body []byte) ([]byte, error) {
-		if h.logEnd == nil {
-			return nil, ErrBusy
+		if answer := h.logEnd.Load(); answer != nil {
+			return (*answer)(body)
 		}
-		return h.logEnd(body)
+		return nil, ErrBusy
 	})
 	registry, err := wire.NewRegistry(h.APIs())
 	if err != nil {
@@ -225,6 +226,8 @@ func (h *host) propose(ctx context.Context, command raftmeta.Command) (raftmeta.
 		}
 	}
 }
+
+func (h *host) answerLogEnd(answer func(body []byte) ([]byte, error)) { h.logEnd.Store(&answer) }
 
 // kill ends a run without a goodbye. What is on disk stays.
 func (h *host) kill() {
