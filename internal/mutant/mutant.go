@@ -14,7 +14,8 @@ const (
 	HWFromCommittedISR   Bug = "hw-from-committed-isr"  // 9.2: a proposed member is not waited for
 	ShrinkCountsAtOnce   Bug = "shrink-counts-at-once"  // 9.2: a member proposed out is not waited for
 	HWBelowMin           Bug = "hw-below-min"           // 8.1: raised while the ISR is below min (I10)
-	HWFromOldFetches     Bug = "hw-from-old-fetches"    // 8.1, I11: fetch offsets of an earlier epoch count
+	OldRunFetch          Bug = "old-run-fetch"          // 10.2, I11: a fetch of an earlier run of the broker counts
+	SettledAtOnce        Bug = "settled-at-once"        // 8.3: a new leader takes its own high watermark for the true one
 	AppendBelowMin       Bug = "append-below-min"       // 7.1
 	HWFalls              Bug = "hw-falls"               // 8.3
 	JoinBelowHW          Bug = "join-below-hw"          // 9.1 (a)
@@ -46,7 +47,7 @@ const (
 // All lists every bug.
 var All = []Bug{
 	AckBeforeHW, AckInAnotherEpoch, HWIgnoresFollowers, HWFromCommittedISR, ShrinkCountsAtOnce, HWBelowMin,
-	HWFromOldFetches, AppendBelowMin, HWFalls, JoinBelowHW, JoinBelowEpochStart, JoinWithoutFetch,
+	OldRunFetch, SettledAtOnce, AppendBelowMin, HWFalls, JoinBelowHW, JoinBelowEpochStart, JoinWithoutFetch,
 	JoinOldBrokerEpoch, AdoptOwnProposal, ForgetOpenProposal, RefusalSettles, NoTruncation, TruncateToHW, StaleEpochFetch,
 	NoDivergenceCheck, DivergenceMovesState, HWBeforeTruncation, StaleAnswerAppended, FollowerHWPastEnd,
 	ElectOutsideISR, ElectKeepsEpoch, ELRKeepsSuspect, ELRForgotten, AlterIgnoresEpoch, AlterAdmitsFenced, FenceKeepsISR,

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/chronik-stream/chronik/internal/invariant"
 	"github.com/chronik-stream/chronik/internal/mutant"
 )
 
@@ -61,36 +60,21 @@ type Leader struct {
 // Lead begins an epoch: self leads the partition of view from end on. hw is what self knew as a follower,
 // which may be less than what an earlier leader has shown (replication.md 8.3).
 func Lead(self int32, view View, end, hw int64, now time.Time) *Leader {
-	l := &Leader{self: self, view: view, start: end, hw: hw}
-	l.forgetFollowers(now)
+	l := &Leader{self: self, view: view, start: end, hw: hw, followers: make(map[int32]*follower, len(view.Replicas))}
+	l.expect(now)
 	return l
 }
 
-// forgetFollowers begins with what nobody has told in this epoch. Members of the ISR get the full time to
-// show up.
-func (l *Leader) forgetFollowers(now time.Time) {
-	old := l.followers
-	l.followers = make(map[int32]*follower, len(l.view.Replicas))
+// expect begins with nothing of a new follower: what it said in an earlier epoch is forgotten, and a member
+// of the ISR gets the full time to show up.
+func (l *Leader) expect(now time.Time) {
 	for _, id := range l.view.Replicas {
-		if id == l.self {
-			continue
+		if id != l.self && l.followers[id] == nil {
+			l.followers[id] = &follower{end: noOffset, caughtUp: now}
 		}
-		f := &follower{end: noOffset, caughtUp: now}
-		if mutant.On(mutant.HWFromOldFetches) && old[id] != nil {
-			f = old[id]
-		}
-		l.followers[id] = f
 	}
 }
 
-// NewEpoch goes on leading in a later epoch: end is the log end now. What followers said in the old epoch
-// is forgotten (replication.md 10.7).
-func (l *Leader) NewEpoch(view View, end int64, now time.Time) {
-	invariant.Check(view.LeaderEpoch > l.view.LeaderEpoch, "leader epoch %d after %d", view.LeaderEpoch, l.view.LeaderEpoch)
-	l.view, l.start = view, end
-	l.settle()
-	l.forgetFollowers(now)
-}
 
 // Adopt takes over a later state of the partition in the same leader epoch. A proposal in flight is
 // settled by it: either this is its effect, or its partition epoch has become stale.
@@ -102,11 +86,7 @@ func (l *Leader) Adopt(view View, now time.Time) {
 		l.settle()
 	}
 	l.view = view
-	for _, id := range view.Replicas {
-		if id != l.self && l.followers[id] == nil {
-			l.followers[id] = &follower{end: noOffset, caughtUp: now}
-		}
-	}
+	l.expect(now)
 	for id := range l.followers {
 		if !slices.Contains(view.Replicas, id) {
 			delete(l.followers, id)
@@ -130,7 +110,7 @@ func (l *Leader) HighWatermark() int64 { return l.hw }
 
 // Settled tells whether the leader knows the true high watermark: from the moment on when everything
 // that it found in its log is committed. Before, an earlier leader may have shown more (replication.md 8.3).
-func (l *Leader) Settled() bool { return l.hw >= l.start }
+func (l *Leader) Settled() bool { return l.hw >= l.start || mutant.On(mutant.SettledAtOnce) }
 
 // UnderMin tells whether too few replicas are in sync to commit anything.
 func (l *Leader) UnderMin() bool { return len(l.view.ISR) < l.view.MinISR }
@@ -145,7 +125,7 @@ func (l *Leader) Fetched(id int32, brokerEpoch, offset, end int64, now time.Time
 	if f == nil {
 		return ErrNotReplica
 	}
-	if f.end != noOffset && brokerEpoch < f.brokerEpoch {
+	if f.end != noOffset && brokerEpoch < f.brokerEpoch && !mutant.On(mutant.OldRunFetch) {
 		return ErrNotReplica // an earlier run of the broker, heard late (I11)
 	}
 	switch {

@@ -46,6 +46,7 @@ type replica struct {
 	sent    *proposal
 	witness []witness // what this leader was told, by follower
 	lastHW  int64     // to see that it does not fall
+	floor   int64     // what leaders of earlier epochs had shown when this one began
 }
 
 // pending is a produce request that waits for its ack.
@@ -107,6 +108,7 @@ func (b *broker) tick() {
 		b.register()
 		return
 	}
+	b.coordinate()
 	for leader := range b.fetches {
 		b.fetchFrom(int32(leader))
 	}
@@ -129,6 +131,17 @@ func (b *broker) catchUp() {
 	last := b.w.meta.last()
 	b.w.net.toBroker(0, b, func() { b.apply(last) })
 }
+
+// coordinate writes for a group whose shard this broker owns, as far as it knows.
+func (b *broker) coordinate() {
+	shard := b.image().Shard(raftmeta.ShardOf("", group))
+	if shard.Owner == b.id && b.w.chance(0.1) {
+		b.propose(&raftmeta.PutGroup{CoordEpoch: shard.Epoch, Group: raftmeta.Group{ID: group}}, func(raftmeta.Result, error) {})
+	}
+}
+
+// group is the one group of a run.
+const group = "g"
 
 func (b *broker) register() {
 	w := b.w
@@ -178,7 +191,7 @@ func (b *broker) reconcile(pt *part) {
 		r.stepDown()
 		r.core.Resign(p.LeaderEpoch)
 	default:
-		r.follow(p.LeaderEpoch, uncleanEpoch(p))
+		r.follow(p.LeaderEpoch, p.UncleanEpoch)
 	}
 }
 
@@ -209,15 +222,16 @@ func (b *broker) open(pt *part) *replica {
 	return r
 }
 
-func uncleanEpoch(*raftmeta.Partition) int32 { return -1 }
-
 // drop removes a replica that the metadata has taken away from this broker (replication.md 13.2).
 func (b *broker) drop(pt *part) {
 	if pt.index < len(b.replicas) && b.replicas[pt.index] != nil {
-		b.replicas[pt.index].settle(b.replicas[pt.index].core.StepDown(true))
+		r := b.replicas[pt.index]
+		r.sent = nil
+		r.settle(r.core.StepDown(true))
 		b.replicas[pt.index] = nil
 	}
 	if b.logs[pt.index] != nil {
+		b.w.checkDrop(b, pt)
 		b.w.note(noteReplicaDropped, int(b.id), pt.index)
 		delete(b.logs, pt.index)
 	}

@@ -17,6 +17,7 @@ type truth struct {
 	deleted   int64               // the greatest log start
 	lossy     []bool              // by broker: it lost data, and has not been in sync since
 	leastMin  int                 // the smallest min.insync.replicas so far
+	unclean   bool                // an unclean election has put committed records aside
 	now       *raftmeta.Partition // as committed
 	min       int                 // min.insync.replicas, as committed
 }
@@ -58,7 +59,7 @@ func (w *world) refresh(im *raftmeta.Image) {
 		if p == nil {
 			continue
 		}
-		pt.min = im.MinInSync(t, len(p.Replicas))
+		pt.min, w.minInSync = im.MinInSync(t, len(p.Replicas)), im.MinInSync(t, len(w.brokers))
 		pt.leastMin = min(pt.leastMin, pt.min)
 		for _, id := range p.ISR {
 			pt.lossy[id] = pt.lossy[id] && !w.brokers[id-1].current // it has caught up since
@@ -72,11 +73,9 @@ func (w *world) checkStep() {
 		if pt.now == nil {
 			continue
 		}
-		for _, id := range pt.now.ISR {
-			w.checkHolds(pt, id)
-		}
-		for _, id := range pt.now.ELR {
-			w.checkHolds(pt, id)
+		if !pt.unclean {
+			w.checkHolds(pt, pt.now.ISR)
+			w.checkHolds(pt, pt.now.ELR)
 		}
 		for _, b := range w.brokers {
 			if pt.index < len(b.replicas) && b.replicas[pt.index] != nil {
@@ -87,17 +86,19 @@ func (w *world) checkStep() {
 }
 
 // checkHolds (I4): a running member of isr and elr has everything committed, as durable as its mode says.
-func (w *world) checkHolds(pt *part, id int32) {
-	b := w.brokers[id-1]
-	if !b.up || !b.current {
-		return
-	}
-	end := int64(0)
-	if l := b.logs[pt.index]; l != nil {
-		end = l.DurableOffset()
-	}
-	if end < pt.hw() {
-		w.must(false, "I4", "b%d is in isr %v or elr %v of p%d with end %d, committed is %d", id, pt.now.ISR, pt.now.ELR, pt.index, end, pt.hw())
+func (w *world) checkHolds(pt *part, members []int32) {
+	for _, id := range members {
+		b := w.brokers[id-1]
+		if !b.up || !b.current {
+			continue
+		}
+		end := int64(0)
+		if l := b.logs[pt.index]; l != nil {
+			end = l.DurableOffset()
+		}
+		if end < pt.hw() {
+			w.must(false, "I4", "b%d is in isr %v or elr %v of p%d with end %d, committed is %d", id, pt.now.ISR, pt.now.ELR, pt.index, end, pt.hw())
+		}
 	}
 }
 
@@ -110,6 +111,9 @@ func (w *world) checkReplica(r *replica) {
 	}
 	r.lastHW = hw
 	l, p := r.core.Leader(), r.part.now
+	if l != nil && l.Settled() && hw < r.floor && !r.part.unclean {
+		w.must(false, "I8", "leader b%d of p%d says that hw %d is the latest, an earlier leader has shown %d", r.b.id, r.part.index, hw, r.floor)
+	}
 	if l == nil || l.Epoch() != p.LeaderEpoch || len(p.ISR) < r.part.min {
 		return
 	}
@@ -125,12 +129,16 @@ func (w *world) checkLead(r *replica) {
 	w.stats.Elections++
 	pt := r.part
 	shown := pt.hwBefore(r.core.Epoch())
-	w.must(r.log.EndOffset() >= shown, "I3", "b%d leads p%d in epoch %d with end %d, an earlier leader has shown hw %d", r.b.id, pt.index, r.core.Epoch(), r.log.EndOffset(), shown)
+	w.must(pt.unclean || r.log.EndOffset() >= shown, "I3", "b%d leads p%d in epoch %d with end %d, an earlier leader has shown hw %d", r.b.id, pt.index, r.core.Epoch(), r.log.EndOffset(), shown)
 	w.checkCommitted(r, r.log.start, shown, "I1")
+	r.floor = shown
 }
 
 // checkCommitted compares a part of a log with what was committed there.
 func (w *world) checkCommitted(r *replica, from, to int64, invariant string) {
+	if r.part.unclean {
+		return
+	}
 	for offset := max(from, r.log.start); offset < to; offset++ {
 		if r.log.records[offset] != r.part.committed[offset] {
 			w.must(false, invariant, "b%d p%d holds %+v at %d, committed is %+v", r.b.id, r.part.index, r.log.records[offset], offset, r.part.committed[offset])
@@ -148,9 +156,6 @@ func (w *world) checkLeaderHW(r *replica, old int64) {
 	}
 	w.checkCommitted(r, old, hw, "I2")
 	pt.shown[view.LeaderEpoch] = max(pt.shown[view.LeaderEpoch], hw)
-	if l.Settled() {
-		w.must(hw >= pt.hwBefore(view.LeaderEpoch), "I8", "leader b%d of p%d shows hw %d as latest, an earlier leader has shown %d", r.b.id, pt.index, hw, pt.hwBefore(view.LeaderEpoch))
-	}
 }
 
 // checkRecord (I7): a place in the log and a leader epoch name one record.
@@ -190,7 +195,7 @@ func (w *world) checkAck(r *replica, p *pending) {
 	w.must(r.core.Leader() != nil && r.core.Epoch() == p.epoch, "I36", "b%d p%d acknowledges in epoch %d what was appended in %d", r.b.id, pt.index, r.core.Epoch(), p.epoch)
 	w.must(p.offset < pt.hw(), "I36", "b%d p%d acknowledges offset %d, committed is up to %d", r.b.id, pt.index, p.offset, pt.hw())
 	rec := pt.committed[p.offset]
-	w.must(rec.producer == q.producer.id && rec.seq == q.seq, "I1", "b%d p%d acknowledges producer %d seq %d at %d, where %+v is committed", r.b.id, pt.index, q.producer.id, q.seq, p.offset, rec)
+	w.must(pt.unclean || rec.producer == q.producer.id && rec.seq == q.seq, "I1", "b%d p%d acknowledges producer %d seq %d at %d, where %+v is committed", r.b.id, pt.index, q.producer.id, q.seq, p.offset, rec)
 }
 
 // checkFetch (I11): only a fetch of this leader epoch, and of the newest run heard of, counts.
@@ -220,22 +225,25 @@ func (w *world) checkProposal(r *replica, change core.Change) {
 func (w *world) checkFollower(r *replica, old int64, a *got) {
 	hw := r.core.HighWatermark()
 	w.must(a.diverging == nil || hw <= old, "I12", "b%d p%d takes hw %d from an answer that diverges", r.b.id, r.part.index, hw)
-	w.must(hw <= r.part.hw(), "I9", "b%d p%d shows hw %d, committed is up to %d", r.b.id, r.part.index, hw, r.part.hw())
+	w.must(r.part.unclean || hw <= r.part.hw(), "I9", "b%d p%d shows hw %d, committed is up to %d", r.b.id, r.part.index, hw, r.part.hw())
 	w.must(hw <= r.log.EndOffset(), "I8", "b%d p%d: hw %d past end %d", r.b.id, r.part.index, hw, r.log.EndOffset())
 	w.checkCommitted(r, old, hw, "I6")
 }
 
 func (w *world) checkTruncation(r *replica, to int64) {
-	w.must(to >= r.core.HighWatermark(), "I15", "b%d p%d truncates to %d below its hw %d", r.b.id, r.part.index, to, r.core.HighWatermark())
+	w.must(r.part.unclean || to >= r.core.HighWatermark(), "I15", "b%d p%d truncates to %d below its hw %d", r.b.id, r.part.index, to, r.core.HighWatermark())
 }
 
 // checkWouldLose (I3): without an unclean election no leader's history contradicts what is committed here.
 func (w *world) checkWouldLose(r *replica, diverging core.EpochEnd) {
-	w.must(false, "I3", "b%d p%d holds hw %d, the leader's epoch %d ends at %d", r.b.id, r.part.index, r.core.HighWatermark(), diverging.Epoch, diverging.End)
+	w.must(r.part.unclean, "I3", "b%d p%d holds hw %d, the leader's epoch %d ends at %d", r.b.id, r.part.index, r.core.HighWatermark(), diverging.Epoch, diverging.End)
 }
 
 // checkRead (I9, I2): a consumer sees what is committed, and nothing else.
 func (w *world) checkRead(pt *part, a *got) {
+	if pt.unclean {
+		return
+	}
 	end := a.base + int64(len(a.records))
 	w.must(end <= pt.hw(), "I9", "a consumer of p%d reads up to %d, committed is up to %d", pt.index, end, pt.hw())
 	for i, rec := range a.records {

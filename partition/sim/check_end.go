@@ -27,10 +27,10 @@ func (w *world) unsettled() string {
 	}
 	for _, pt := range w.parts {
 		p := pt.now
-		if p.Leader == raftmeta.NoLeader || len(p.ISR) < len(p.Replicas) {
-			return fmt.Sprintf("p%d has leader b%d, isr %v of %v, elr %v, lke %v", pt.index, p.Leader, p.ISR, p.Replicas, p.ELR, p.LastKnownELR)
+		if p.Leader == raftmeta.NoLeader || len(p.ISR) < len(p.Replicas) || p.Reassigning() {
+			return fmt.Sprintf("p%d has leader b%d, isr %v of %v (adding %v, removing %v), elr %v, lke %v", pt.index, p.Leader, p.ISR, p.Replicas, p.Adding, p.Removing, p.ELR, p.LastKnownELR)
 		}
-		end := pt.hw()
+		end := w.brokers[p.Leader-1].endOf(pt)
 		for _, id := range p.Replicas {
 			r, err := w.brokers[id-1].replicaOf(pt)
 			if err != nil || r.log.EndOffset() != end || r.core.HighWatermark() != end {
@@ -39,11 +39,19 @@ func (w *world) unsettled() string {
 		}
 	}
 	for _, p := range w.producers {
-		if len(p.unacked) > 0 {
+		if len(p.unacked) > 0 && !p.part.unclean {
 			return fmt.Sprintf("producer %d still has %d batches to send", p.id, len(p.unacked))
 		}
 	}
 	return ""
+}
+
+// endOf is where a broker's log of a part ends.
+func (b *broker) endOf(pt *part) int64 {
+	if l := b.logs[pt.index]; l != nil {
+		return l.EndOffset()
+	}
+	return 0
 }
 
 // checkEnd asserts what must hold once all is well again.
@@ -62,6 +70,12 @@ func (w *world) checkEnd() {
 // checkLog (I1, I6, I35): a log holds what is committed, and of each idempotent producer all batches once
 // and in order.
 func (w *world) checkLog(pt *part, r *replica) {
+	leader := w.brokers[pt.now.Leader-1].logs[pt.index]
+	from := max(r.log.start, leader.start)
+	w.must(slices.Equal(r.log.records[from:], leader.records[from:]), "I6", "b%d and leader b%d hold different logs of p%d", r.b.id, pt.now.Leader, pt.index)
+	if pt.unclean {
+		return
+	}
 	w.must(r.log.EndOffset() >= pt.hw(), "I1", "b%d p%d ends at %d, committed is up to %d", r.b.id, pt.index, r.log.EndOffset(), pt.hw())
 	w.checkCommitted(r, 0, pt.hw(), "I6")
 	last := map[int32]int32{}
@@ -77,7 +91,7 @@ func (w *world) checkLog(pt *part, r *replica) {
 
 // checkProducer (I1, I36): all that was acknowledged is at its offset.
 func (w *world) checkProducer(p *producer) {
-	if !p.all {
+	if !p.all || p.part.unclean {
 		return
 	}
 	for seq, offset := range p.acked {

@@ -125,7 +125,7 @@ func (p *producer) answered(connection int, seq int32, err error, offset int64) 
 	}
 	w := p.w
 	if err != nil {
-		w.must(!errors.Is(err, errOutOfOrder) || seq != p.unacked[0], "I35", "producer %d: its oldest batch, seq %d, is out of order", p.id, seq)
+		w.must(!errors.Is(err, errOutOfOrder) || seq != p.unacked[0] || p.part.unclean, "I35", "producer %d: its oldest batch, seq %d, is out of order", p.id, seq)
 		p.reconnect()
 		return
 	}
@@ -188,7 +188,7 @@ func (r *reader) tick() {
 func (r *reader) take(b *broker, a *got) {
 	w, pt := r.w, r.part
 	if errors.Is(a.err, core.ErrOffsetOutOfRange) {
-		w.must(r.at < pt.deleted, "I18", "reader %d at %d of p%d, committed up to %d, gets out of range [%d] from b%d", r.id, r.at, pt.index, pt.hw(), a.start, b.id)
+		w.must(r.at < pt.deleted || pt.unclean, "I18", "reader %d at %d of p%d, committed up to %d, gets out of range [%d] from b%d", r.id, r.at, pt.index, pt.hw(), a.start, b.id)
 		r.at, r.lastEpoch = max(r.at, a.start), core.AnyEpoch
 		return
 	}
@@ -196,7 +196,7 @@ func (r *reader) take(b *broker, a *got) {
 		return
 	}
 	if a.diverging != nil {
-		w.must(a.diverging.End >= r.at, "I18", "reader %d at %d of p%d, committed up to %d, is sent back to %d by b%d", r.id, r.at, pt.index, pt.hw(), a.diverging.End, b.id)
+		w.must(a.diverging.End >= r.at || pt.unclean, "I18", "reader %d at %d of p%d, committed up to %d, is sent back to %d by b%d", r.id, r.at, pt.index, pt.hw(), a.diverging.End, b.id)
 		return
 	}
 	if len(a.records) == 0 {

@@ -21,7 +21,7 @@ func (w *world) faultLater() {
 // fault does one bad thing, or one thing that an operator does.
 func (w *world) fault() {
 	b := w.brokers[w.rnd.IntN(len(w.brokers))]
-	switch w.rnd.IntN(14) {
+	switch w.rnd.IntN(18) {
 	case 0, 1:
 		w.crash(b, noteCrash)
 	case 2, 3:
@@ -42,7 +42,50 @@ func (w *world) fault() {
 		w.changeMin()
 	case 13:
 		w.retain()
+	case 14, 15:
+		w.suspect(b)
+	case 16:
+		w.reassign()
+	case 17:
+		w.shutDown(b)
 	}
+}
+
+// suspect has the controller take a broker for dead that is only slow.
+func (w *world) suspect(b *broker) {
+	if self, ok := w.meta.latest().Broker(b.id); ok && w.ctl.up {
+		w.ctl.propose(&raftmeta.FenceBroker{ID: b.id, Epoch: self.Epoch})
+	}
+}
+
+// shutDown stops a broker in order: it hands over what it leads first.
+func (w *world) shutDown(b *broker) {
+	self, ok := w.meta.latest().Broker(b.id)
+	if !ok || !b.up || !b.current || b.paused {
+		return
+	}
+	w.ctl.propose(&raftmeta.BeginShutdown{ID: b.id, Epoch: self.Epoch})
+	generation := b.generation
+	w.after(w.about(300*time.Millisecond), func() {
+		if b.generation == generation {
+			w.crash(b, noteStop)
+		}
+	})
+}
+
+// reassign moves a partition to other replicas, or cancels that.
+func (w *world) reassign() {
+	pt := w.parts[w.rnd.IntN(len(w.parts))]
+	var target []int32
+	if !w.chance(0.2) {
+		for _, at := range w.rnd.Perm(w.plan.brokers)[:2+w.rnd.IntN(2)] {
+			target = append(target, int32(at+1))
+		}
+		if !w.mayAskFor([]*part{pt}, min(w.minInSync, len(target))) {
+			return
+		}
+	}
+	w.ctl.propose(&raftmeta.Reassign{TopicID: pt.topic, Partition: pt.number, Replicas: target})
 }
 
 // crash ends a run of a broker and starts the next one later.
@@ -72,7 +115,10 @@ func (w *world) crash(b *broker, how kind) {
 			continue
 		}
 		keep := l.EndOffset()
-		if how == notePowerLoss {
+		switch how {
+		case noteStop:
+			l.sync(keep)
+		case notePowerLoss:
 			keep = l.durable + w.rnd.Int64N(l.EndOffset()-l.durable+1)
 		}
 		b.suspect = l.recover(keep) || b.suspect
@@ -106,6 +152,9 @@ func (w *world) restart(b *broker) {
 // mayLose tells whether a broker may lose what is on it: fewer than min replicas of each partition are
 // allowed to (P1), and one that has lost its data counts until it is in sync again.
 func (w *world) mayLose(b *broker) bool {
+	if w.plan.unclean {
+		return true
+	}
 	im := w.meta.latest()
 	for _, pt := range w.parts {
 		_, p := pt.state(im)
@@ -186,31 +235,43 @@ func (w *world) cutLinks() {
 	})
 }
 
+// slowLink makes a link slow for the rest of the faults, half the time one to the controller.
 func (w *world) slowLink() {
 	from, to := w.rnd.IntN(len(w.net.links)), w.rnd.IntN(len(w.net.links))
+	if w.chance(0.5) {
+		to = 0
+	}
 	w.net.links[from][to].delay = w.about(w.plan.delay * 15)
 }
 
 // elect is an operator's preferred election.
 func (w *world) elect() {
 	pt := w.parts[w.rnd.IntN(len(w.parts))]
-	w.ctl.propose(&raftmeta.ElectLeader{TopicID: pt.topic, Partition: pt.number})
+	w.ctl.propose(&raftmeta.ElectLeader{TopicID: pt.topic, Partition: pt.number, Unclean: w.plan.unclean && w.chance(0.5)})
 }
 
-// changeMin is an operator's change of min.insync.replicas. It does not ask for fewer while a replica
-// lacks what it had: acks of then would have been of one replica too few.
+// changeMin is an operator's change of min.insync.replicas.
 func (w *world) changeMin() {
-	least, topic := 1+w.rnd.IntN(w.plan.rf), w.parts[0].topic
-	for _, pt := range w.parts {
-		if slices.Contains(pt.lossy, true) && least < pt.leastMin {
-			return
-		}
-	}
-	for _, pt := range w.parts {
-		pt.leastMin = min(pt.leastMin, least)
+	least := 1 + w.rnd.IntN(w.plan.rf)
+	if !w.mayAskFor(w.parts, least) {
+		return
 	}
 	op := raftmeta.ConfigOp{Kind: raftmeta.ConfigSet, Key: "min.insync.replicas", Value: fmt.Sprint(least)}
-	w.ctl.propose(&raftmeta.SetTopicConfig{ID: topic, Change: raftmeta.ConfigChange{Ops: []raftmeta.ConfigOp{op}}})
+	w.ctl.propose(&raftmeta.SetTopicConfig{ID: w.parts[0].topic, Change: raftmeta.ConfigChange{Ops: []raftmeta.ConfigOp{op}}})
+}
+
+// mayAskFor notes that acks of least replicas may be asked for from now on. It refuses while a replica lacks
+// what it had: for one that may be lost now it would be too late.
+func (w *world) mayAskFor(parts []*part, least int) bool {
+	for _, pt := range parts {
+		if slices.Contains(pt.lossy, true) && least < pt.leastMin && !w.plan.unclean {
+			return false
+		}
+	}
+	for _, pt := range parts {
+		pt.leastMin = min(pt.leastMin, least)
+	}
+	return true
 }
 
 // retain has a leader delete what all producers are done with.

@@ -80,6 +80,12 @@ func (m *metadata) describe(index int) string {
 		return fmt.Sprintf("alter p%d by b%d at epoch %d.%d: ISR %v", c.Partition, c.Leader, c.LeaderEpoch, c.PartitionEpoch, c.ISR) + m.outcome(index)
 	case *raftmeta.ElectLeader:
 		return fmt.Sprintf("elect preferred leader of p%d, unclean=%v", c.Partition, c.Unclean)
+	case *raftmeta.Reassign:
+		return fmt.Sprintf("reassign p%d to %v", c.Partition, c.Replicas)
+	case *raftmeta.BeginShutdown:
+		return fmt.Sprintf("b%d shuts down", c.ID)
+	case *raftmeta.RecoverLeader:
+		return fmt.Sprintf("recover p%d with leader b%d", c.Partition, c.Leader)
 	default:
 		return fmt.Sprintf("%T", c)
 	}
@@ -130,11 +136,41 @@ func (c *controller) judge() {
 		switch {
 		case b.State != raftmeta.Fenced && silent:
 			c.propose(&raftmeta.FenceBroker{ID: b.ID, Epoch: b.Epoch})
-		case b.State != raftmeta.Fenced && w.chance(0.002) && !w.healed: // it was slow, not dead
-			c.propose(&raftmeta.FenceBroker{ID: b.ID, Epoch: b.Epoch})
 		case b.State == raftmeta.Fenced && !silent && h.applied >= int(b.Epoch):
 			c.propose(&raftmeta.ActivateBroker{ID: b.ID, Epoch: b.Epoch})
 		}
+	}
+	for _, pt := range w.parts {
+		c.recoverLeader(pt)
+	}
+}
+
+// recoverLeader ends the state in which all candidates are suspect, when every one of the last known is
+// there to say what it has: the one that reaches furthest leads (replication.md 11.4).
+func (c *controller) recoverLeader(pt *part) {
+	w, p := c.w, pt.now
+	if p.Leader != raftmeta.NoLeader || len(p.ISR)+len(p.ELR) > 0 || !w.plan.unclean {
+		return
+	}
+	best := raftmeta.NoLeader
+	var bestEpoch int32
+	var bestEnd int64
+	for _, id := range p.LastKnownELR {
+		b := w.brokers[id-1]
+		self, ok := w.meta.latest().Broker(id)
+		if !ok || self.State != raftmeta.Active || !b.up || !b.current {
+			return
+		}
+		epoch, end := int32(-1), int64(0)
+		if l := b.logs[pt.index]; l != nil {
+			epoch, end = l.LatestEpoch(), l.EndOffset()
+		}
+		if best == raftmeta.NoLeader || epoch > bestEpoch || epoch == bestEpoch && end > bestEnd {
+			best, bestEpoch, bestEnd = id, epoch, end
+		}
+	}
+	if best != raftmeta.NoLeader {
+		c.propose(&raftmeta.RecoverLeader{TopicID: pt.topic, Partition: pt.number, PartitionEpoch: p.PartitionEpoch, Leader: best})
 	}
 }
 

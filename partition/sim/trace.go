@@ -32,6 +32,7 @@ const (
 	noteCrash kind = iota
 	notePowerLoss
 	noteWipe
+	noteStop
 	noteRestart
 	notePause
 	noteResume
@@ -75,6 +76,7 @@ var noteText = [...]string{
 	noteCrash:          "b%d is killed (its page cache survives)",
 	notePowerLoss:      "b%d loses power",
 	noteWipe:           "b%d loses its disk",
+	noteStop:           "b%d stops in order",
 	noteRestart:        "b%d starts, suspect=%d, metadata index %d",
 	notePause:          "b%d is paused",
 	noteResume:         "b%d resumes with %d events waiting",

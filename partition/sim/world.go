@@ -20,7 +20,7 @@ type Result struct {
 
 // Stats counts what a run went through, so that a test can see that it went through enough.
 type Stats struct {
-	Elections, ISRChanges, Crashes, Losses, Truncations, Acked, Read, Resent int
+	Elections, ISRChanges, Crashes, Losses, Truncations, Acked, Read, Resent, Moves, Unclean int
 }
 
 // world is one run. Everything in it happens in one goroutine, one event after the other.
@@ -41,6 +41,7 @@ type world struct {
 	parts     []*part
 	producers []*producer
 	readers   []*reader
+	minInSync int  // min.insync.replicas as committed, before the replication factor bounds it
 	healed    bool // no more faults, no new records
 
 	fetchCount, calls int // number fetches and calls
@@ -50,6 +51,7 @@ type world struct {
 type plan struct {
 	brokers, parts, rf, minISR int
 	syncMode                   bool // flush mode sync, else os
+	unclean                    bool // the operator prefers availability: unclean elections, losses of any number
 	loss, dup                  float64
 	delay                      time.Duration
 	faultEvery                 time.Duration
@@ -101,7 +103,7 @@ func newWorld(seed uint64, transcript bool) *world {
 
 func (w *world) drawPlan() plan {
 	p := plan{
-		brokers: 3 + w.rnd.IntN(3), parts: 1 + w.rnd.IntN(3), rf: 3, minISR: 2, syncMode: w.chance(0.5),
+		brokers: 3 + w.rnd.IntN(3), parts: 1 + w.rnd.IntN(3), rf: 3, minISR: 2, syncMode: w.chance(0.5), unclean: w.chance(0.1),
 		loss: w.pick(0, 0.01, 0.05), dup: w.pick(0, 0.02, 0.1),
 		delay:      time.Duration(w.pick(1, 5, 20)) * time.Millisecond,
 		faultEvery: time.Duration(w.pick(100, 250, 600)) * time.Millisecond,
@@ -157,9 +159,11 @@ func (w *world) createTopic() {
 		}
 		assignments = append(assignments, replicas)
 	}
-	_, err := w.commit(w.meta.term, &raftmeta.CreateTopic{
-		ID: id, Name: "t", Assignments: assignments, Config: map[string]string{"min.insync.replicas": fmt.Sprint(w.plan.minISR)},
-	})
+	config := map[string]string{"min.insync.replicas": fmt.Sprint(w.plan.minISR)}
+	if w.plan.unclean && w.chance(0.5) { // else by the operator's hand
+		config["unclean.leader.election.enable"] = "true"
+	}
+	_, err := w.commit(w.meta.term, &raftmeta.CreateTopic{ID: id, Name: "t", Assignments: assignments, Config: config})
 	w.must(err == nil, "setup", "create topic: %v", err)
 	for number := range w.plan.parts {
 		w.addPart(id, int32(number))
@@ -262,4 +266,6 @@ func (s *Stats) add(other *Stats) {
 	s.Acked += other.Acked
 	s.Read += other.Read
 	s.Resent += other.Resent
+	s.Moves += other.Moves
+	s.Unclean += other.Unclean
 }
