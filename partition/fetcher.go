@@ -187,8 +187,7 @@ func (f *Fetcher) watch(ctx context.Context, cancel context.CancelFunc, done <-c
 func (f *Fetcher) take(r *Replica, got *Got) {
 	err := got.Err
 	switch {
-	case errors.Is(err, log.ErrOffsetOutOfRange) && got.Start > got.From,
-		errors.Is(err, log.ErrOffsetOutOfRange) && r.log.StartOffset() == got.From:
+	case errors.Is(err, log.ErrOffsetOutOfRange) && r.restarts(got.Start, got.From):
 		if err = r.Restart(got.Answer); err == nil {
 			f.logger.Warn("a replica begins anew at the leader's log start: retention has overtaken it", "log", r.log.Ident().String(), "start", got.Start, "had", got.From)
 		}

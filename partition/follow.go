@@ -128,6 +128,12 @@ func (r *Replica) followStart(leader int64) error {
 	return r.log.DeleteBefore(start)
 }
 
+func (r *Replica) restarts(leaderStart, from int64) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.core.Restarts(leaderStart, from)
+}
+
 // Restart empties the log and lets it go on at offset, the leader's log start: retention has overtaken
 // this replica (replication.md 10.6). It is out of the ISR, for it lacks what the leader holds.
 func (r *Replica) Restart(a Answer) error {

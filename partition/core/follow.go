@@ -50,7 +50,14 @@ func (r *Replica[W]) Truncation(diverging EpochEnd) (to int64, _ error) {
 // Truncated notes that the log was cut.
 func (r *Replica[W]) Truncated() { r.hw = min(r.hw, r.log.EndOffset()) }
 
-// Restarted notes that the log is empty and goes on at start: retention has overtaken this replica (10.6).
+// Restarts tells whether this replica begins anew at the leader's log start, after a fetch from its log end
+// was out of range: retention has overtaken it, or it is empty and the leader, elected uncleanly, does not
+// reach as far (10.6). Any other log that is too long is for the epochs to judge.
+func (r *Replica[W]) Restarts(leaderStart, from int64) bool {
+	return leaderStart > from || r.log.StartOffset() == from
+}
+
+// Restarted notes that the log is empty and goes on at start.
 func (r *Replica[W]) Restarted(start int64) { r.hw = start }
 
 // FollowHW takes over what the leader knows to be committed, after an answer that is in the log, and

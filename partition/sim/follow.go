@@ -97,7 +97,7 @@ func (b *broker) take(leader int32, id int, wants []want, answers []got) {
 // the log.
 func (r *replica) replicate(asked *core.FetchPosition, a *got) (news bool) {
 	w := r.b.w
-	if errors.Is(a.err, core.ErrOffsetOutOfRange) && a.start > asked.From {
+	if errors.Is(a.err, core.ErrOffsetOutOfRange) && r.core.Restarts(a.start, asked.From) {
 		return r.restart(asked, a)
 	}
 	if a.err != nil {
@@ -174,5 +174,6 @@ func (r *replica) restart(asked *core.FetchPosition, a *got) bool {
 	r.b.w.note(noteRestarted, int(r.b.id), r.part.index, int(a.start))
 	r.log.reset(a.start)
 	r.core.Restarted(a.start)
+	r.lastHW = a.start
 	return true
 }
