@@ -201,7 +201,8 @@ func (w *world) checkAck(r *replica, p *pending) {
 // checkFetch (I11): only a fetch of this leader epoch, and of the newest run heard of, counts.
 func (w *world) checkFetch(r *replica, from int32, brokerEpoch int64, at core.FetchPosition) {
 	w.must(at.Epoch == r.core.Epoch(), "I11", "b%d p%d counts b%d's fetch of epoch %d in epoch %d", r.b.id, r.part.index, from, at.Epoch, r.core.Epoch())
-	w.must(brokerEpoch >= r.witness[from].brokerEpoch, "I11", "b%d p%d counts a fetch of an earlier run of b%d", r.b.id, r.part.index, from)
+	known, ok := r.b.image().Broker(from)
+	w.must(brokerEpoch >= r.witness[from].brokerEpoch && (!ok || brokerEpoch >= known.Epoch), "I11", "b%d p%d counts a fetch of an earlier run of b%d", r.b.id, r.part.index, from)
 }
 
 // checkProposal (I13): who is proposed in has met all of replication.md 9.1, as the judge saw it.

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/chronik-stream/chronik/partition/core"
 	"github.com/chronik-stream/chronik/raftmeta"
 )
 
@@ -55,6 +56,19 @@ func (w *world) fault() {
 func (w *world) suspect(b *broker) {
 	if self, ok := w.meta.latest().Broker(b.id); ok && w.ctl.up {
 		w.ctl.propose(&raftmeta.FenceBroker{ID: b.id, Epoch: self.Epoch})
+	}
+}
+
+// suspectNewcomer strikes now and then at the moment in which it hurts: who is proposed into an ISR is
+// taken for dead before the proposal is decided, or soon after.
+func (w *world) suspectNewcomer(l *core.Leader, change core.Change) {
+	if w.healed || !w.chance(0.1) {
+		return
+	}
+	for _, m := range change.ISR {
+		if !slices.Contains(l.View().ISR, m.ID) {
+			w.suspect(w.brokers[m.ID-1])
+		}
 	}
 }
 
@@ -132,7 +146,11 @@ func (w *world) crash(b *broker, how kind) {
 			w.ctl.propose(&raftmeta.FenceBroker{ID: b.id, Epoch: self.Epoch})
 		}
 	}
-	w.after(w.about(600*time.Millisecond), func() { w.restart(b) })
+	away := 600 * time.Millisecond
+	if w.chance(0.3) {
+		away = 50 * time.Millisecond // nobody may have noticed
+	}
+	w.after(w.about(away), func() { w.restart(b) })
 }
 
 func (w *world) restart(b *broker) {

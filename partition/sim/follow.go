@@ -107,6 +107,8 @@ func (r *replica) replicate(asked *core.FetchPosition, a *got) (news bool) {
 		w.note(noteAnswerIgnored, int(r.b.id), r.part.index, int(asked.Epoch), int(asked.From))
 		return false
 	}
+	w.must(asked.Epoch == r.core.Epoch() && asked.From == r.log.EndOffset(), "I12 (10.3)", "b%d p%d, at %d in epoch %d, takes over the answer to a fetch from %d in epoch %d",
+		r.b.id, r.part.index, r.log.EndOffset(), r.core.Epoch(), asked.From, asked.Epoch)
 	defer w.checkFollower(r, r.core.HighWatermark(), a)
 	if a.diverging != nil {
 		if mutant.On(mutant.HWBeforeTruncation) {

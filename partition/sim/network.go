@@ -44,7 +44,7 @@ func (n *network) travels(from, to int) (delays [2]time.Duration, copies int) {
 		return delays, 0
 	}
 	delays[0] = w.about(l.delay)
-	if w.chance(0.02) && !w.healed {
+	if w.chance(0.03) && !w.healed {
 		delays[0] *= 20 // a retransmission, or a long queue
 	}
 	if w.chance(l.dup) {

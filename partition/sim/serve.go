@@ -12,7 +12,6 @@ import (
 // Outcomes of a request that are not the core's own.
 var (
 	errOutOfOrder   = errors.New("out of order sequence number")
-	errStaleBroker  = errors.New("broker epoch is stale")
 	errNotHosted    = errors.New("no replica here")
 	errUnregistered = errors.New("the broker is not registered yet")
 )
@@ -21,7 +20,7 @@ var (
 func code(err error) int {
 	for i, known := range []error{
 		nil, core.ErrNotLeader, core.ErrFencedEpoch, core.ErrUnknownEpoch, core.ErrNotEnoughReplicas, core.ErrNotReplica,
-		core.ErrOffsetOutOfRange, errOutOfOrder, errStaleBroker, errNotHosted, errUnregistered,
+		core.ErrOffsetOutOfRange, errOutOfOrder, errNotHosted, errUnregistered,
 	} {
 		if errors.Is(err, known) {
 			return i
@@ -55,12 +54,13 @@ func (b *broker) serveFetch(from int32, brokerEpoch int64, pt *part, at core.Fet
 	if err != nil {
 		return got{err: err}
 	}
-	if known, ok := b.image().Broker(from); ok && brokerEpoch < known.Epoch {
-		return got{err: errStaleBroker}
+	known := int64(0)
+	if self, ok := b.image().Broker(from); ok {
+		known = self.Epoch
 	}
 	before := r.followerEnd(from)
 	diverging, err := r.core.AcceptFetch(&core.Fetch{
-		Replica: from, BrokerEpoch: brokerEpoch, From: at.From, CurrentEpoch: at.Epoch, LastFetchedEpoch: at.LastEpoch, Now: w.clock(),
+		Replica: from, BrokerEpoch: brokerEpoch, KnownEpoch: known, From: at.From, CurrentEpoch: at.Epoch, LastFetchedEpoch: at.LastEpoch, Now: w.clock(),
 	})
 	answer := got{base: at.From, hw: r.core.HighWatermark(), start: r.log.StartOffset(), diverging: diverging, err: err}
 	if err != nil {
@@ -206,6 +206,7 @@ func (r *replica) proposeISR() {
 	if due {
 		w.note(notePropose, int(r.b.id), r.part.index, bits(change.ISR), int(change.LeaderEpoch), int(change.PartitionEpoch))
 		w.checkProposal(r, change)
+		w.suspectNewcomer(l, change)
 		r.sendProposal(change)
 	}
 }
