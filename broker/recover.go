@@ -3,6 +3,8 @@ package broker
 import (
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 
 	"github.com/chronik-stream/chronik/cluster"
@@ -43,6 +45,40 @@ func RecoverMetadata(dataDir string) error {
 	return withStoppedNode(dataDir, func(id identity) error {
 		_, err := raftmeta.Recover(filepath.Join(dataDir, raftDirName), cluster.ServerID(id.nodeID, id.directoryID), nil)
 		return err
+	})
+}
+
+// What a data directory knows of its cluster's metadata, in the order in which ForgetMetadata takes it away:
+// a node that had lost its log, but not its pledge to found the cluster, could found it once more.
+var metadataParts = []string{"pledge", raftDirName}
+
+// forgottenSuffix is what they are called afterwards.
+const forgottenSuffix = ".forgotten"
+
+// ForgetMetadata makes a stopped node join its cluster anew at the next start, with the partitions that it
+// has and the metadata of the others. Its own are moved aside. After an error the same call goes on.
+func ForgetMetadata(dataDir string) error {
+	return withStoppedNode(dataDir, func(id identity) error {
+		if id.clusterID.IsZero() {
+			return fmt.Errorf("node %d belongs to no cluster yet", id.nodeID)
+		}
+		fsys := vfs.OS{}
+		for _, name := range metadataParts {
+			from := filepath.Join(dataDir, name)
+			if _, err := os.Stat(from + forgottenSuffix); err == nil {
+				if _, err := os.Stat(from); errors.Is(err, fs.ErrNotExist) {
+					continue // an earlier call got this far
+				}
+				return fmt.Errorf("%s%s is in the way: move it elsewhere", from, forgottenSuffix)
+			}
+			if err := fsys.Rename(from, from+forgottenSuffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+			if err := fsys.SyncDir(dataDir); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 }
 

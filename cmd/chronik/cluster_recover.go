@@ -9,6 +9,7 @@ import (
 
 type clusterRecoverCmd struct {
 	DataDir string `required:"" help:"Data directory of the node, which must be stopped." placeholder:"DIR" env:"-"`
+	Rejoin  bool   `help:"For the other nodes, after one was recovered: forget the metadata, keep the partitions, and join it at the next start." env:"-"`
 	Yes     bool   `help:"Do it. Without this flag it only shows what the node knows." env:"-"`
 }
 
@@ -22,14 +23,25 @@ func (c *clusterRecoverCmd) Run(a *app) error {
 	if err := c.print(a, left); err != nil {
 		return err
 	}
-	if !c.Yes {
+	switch {
+	case c.Yes && c.Rejoin:
+		return c.rejoin(a, left)
+	case !c.Yes:
 		return errors.New("nothing was changed. On the survivor with the largest term, and among those the largest index, and only there, add --yes. " +
 			"The other nodes must never start again with the metadata log that they have")
 	}
 	if err := broker.RecoverMetadata(c.DataDir); err != nil {
 		return err
 	}
-	fmt.Fprintf(a.stderr, "Node %d is the whole cluster now. Start it, then remove DATA/raft of every other node before it starts.\n", left.NodeID)
+	fmt.Fprintf(a.stderr, "Node %d is the whole cluster now: start it. Any other node needs `chronik cluster recover --rejoin` on its directory before it starts.\n", left.NodeID)
+	return nil
+}
+
+func (c *clusterRecoverCmd) rejoin(a *app, left broker.Remains) error {
+	if err := broker.ForgetMetadata(c.DataDir); err != nil {
+		return err
+	}
+	fmt.Fprintf(a.stderr, "Node %d has forgotten the metadata. Start it with --join and the gossip address of the recovered node.\n", left.NodeID)
 	return nil
 }
 

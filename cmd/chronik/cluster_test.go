@@ -111,8 +111,20 @@ func TestRecoverCommand(t *testing.T) {
 	if r := command(t, "", "cluster", "recover", "--data-dir", dataDir, "--yes"); r.code != 0 || !strings.Contains(r.stderr, "whole cluster") {
 		t.Errorf("with --yes: %+v", r)
 	}
-	flags, _ = nodeOn(t, dataDir)
+	flags, stop = nodeOn(t, dataDir)
 	if got := ok(t, "", append([]string{"topic", "list"}, flags...)...); !strings.Contains(got, "kept") {
 		t.Errorf("topics after the recovery: %q", got)
+	}
+	stop()
+	if r := command(t, "", "cluster", "recover", "--data-dir", dataDir, "--rejoin", "--yes"); r.code != 0 || !strings.Contains(r.stderr, "--join") {
+		t.Errorf("to rejoin: %+v", r)
+	}
+	for name, want := range map[string]bool{"raft": false, "pledge": false, "raft.forgotten": true, "log": true, "meta.properties": true} {
+		if _, err := os.Stat(filepath.Join(dataDir, name)); (err == nil) != want {
+			t.Errorf("%s is there: %v, want %v", name, err == nil, want)
+		}
+	}
+	if r := command(t, "", "cluster", "recover", "--data-dir", dataDir, "--yes"); r.code != 1 || !strings.Contains(r.stderr, "no metadata log") {
+		t.Errorf("recover what was forgotten: %+v", r)
 	}
 }
