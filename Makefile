@@ -4,8 +4,9 @@ BIN     := bin/chronik
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 FUZZTIME ?= 10s
+CYCLES  ?= 1000
 
-.PHONY: help build run cluster demo compose-test test test-short lint fuzz bench image tools clean
+.PHONY: help build run cluster demo compose-test test test-short lint fuzz chaos bench image tools clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,7 +31,7 @@ test: tools lint ## Everything CI runs: unit tests with the race detector, fuzz 
 	$(GO) test -run CrashAtEveryOperation ./partition/log # in full: the race detector runs a part of it
 	$(MAKE) fuzz FUZZTIME=20000x
 	./integration/setup.sh
-	$(GO) test -count=1 -timeout 15m ./integration/...
+	$(GO) test -count=1 -p 1 -timeout 15m ./integration/... # one at a time: they share the machine's two cores
 	$(GO) test -count=1 -run '^$$' -bench . -benchtime 1x ./... >/dev/null
 
 lint: ## gofmt, vet, staticcheck
@@ -40,6 +41,9 @@ lint: ## gofmt, vet, staticcheck
 
 fuzz: ## Run every fuzz target for FUZZTIME
 	FUZZTIME=$(FUZZTIME) ./internal/house/fuzz.sh
+
+chaos: ## Break three nodes CYCLES times under load (needs root); CHRONIK_CHAOS_SEED replays
+	CHRONIK_CHAOS_CYCLES=$(CYCLES) $(GO) test -count=1 -v -timeout 0 -run '^TestChaos$$' ./integration/chaos
 
 bench: build ## Measure produce and consume on this machine
 	$(GO) run ./bench $(BENCHFLAGS)

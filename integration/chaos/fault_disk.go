@@ -18,6 +18,7 @@ func diskFaults() []FaultKind {
 	return []FaultKind{
 		{"full disk", fullDisk},
 		{"torn tail", tornTail},
+		{"power loss", powerLoss},
 		{"wiped directory", wipe},
 	}
 }
@@ -93,7 +94,7 @@ func tornTail(ctx context.Context, w *World, rng *rand.Rand) (*Fault, error) {
 	if err != nil {
 		return nil, err
 	}
-	torn := map[string]int64{} // the size to which recovery has to cut each file, or less than what it had
+	var torn []string // files
 	f := &Fault{Target: t.String()}
 	f.apply = func(context.Context) error {
 		if err := t.node.Kill(); err != nil {
@@ -101,9 +102,11 @@ func tornTail(ctx context.Context, w *World, rng *rand.Rand) (*Fault, error) {
 		}
 		for _, topic := range w.Topics {
 			for _, p := range topic.partitions() {
-				if err := tear(t.node, p, rng, torn); err != nil {
+				path, err := tear(t.node, p, rng)
+				if err != nil {
 					return err
 				}
+				torn = append(torn, path)
 			}
 		}
 		return nil
@@ -117,7 +120,7 @@ func tornTail(ctx context.Context, w *World, rng *rand.Rand) (*Fault, error) {
 	f.heal = func(ctx context.Context) error { return start(ctx, t.node) }
 	f.proves = func(context.Context) error {
 		// The log goes on where it was cut, so the file is whole batches again.
-		for path := range torn {
+		for _, path := range torn {
 			if _, err := readSegment(path); err != nil && !stillWritten(err) {
 				return fmt.Errorf("the torn tail was not cut off: %w", err)
 			}
@@ -130,22 +133,16 @@ func tornTail(ctx context.Context, w *World, rng *rand.Rand) (*Fault, error) {
 // stillWritten tells a batch that is being written from one that is torn.
 func stillWritten(err error) bool { return strings.Contains(err.Error(), "unexpected EOF") }
 
-func tear(n *fleet.Node, p Partition, rng *rand.Rand, torn map[string]int64) error {
-	segments, err := filepath.Glob(filepath.Join(n.PartitionDir(p.Topic, p.Index), "*.log"))
-	if err != nil || len(segments) == 0 {
-		return err
+// tear adds the beginning of a batch, or as many bytes of any kind, to a log.
+func tear(n *fleet.Node, p Partition, rng *rand.Rand) (path string, err error) {
+	if path, err = lastSegment(n, p); err != nil {
+		return "", err
 	}
-	slices.Sort(segments)
-	path := segments[len(segments)-1]
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return err
-	}
 	tail := recordBatch([]byte("a record that was never finished"), 1, -1, -1, -1)
 	tail = tail[:1+rng.IntN(len(tail)-1)]
 	if rng.IntN(2) == 0 {
@@ -153,9 +150,91 @@ func tear(n *fleet.Node, p Partition, rng *rand.Rand, torn map[string]int64) err
 			tail[i] = byte(rng.Uint32())
 		}
 	}
-	torn[path] = info.Size()
 	_, err = f.Write(tail)
-	return err
+	return path, err
+}
+
+// powerLoss ends a node as a power cut would: the topics whose flushes are left to the operating system lose what was not
+// synced, and the next start is in another boot of the machine. The node must know that it may lack what was acknowledged
+// (replication.md 14.3), and the others have it.
+func powerLoss(ctx context.Context, w *World, rng *rand.Rand) (*Fault, error) {
+	t, err := anyNode(ctx, w, rng)
+	if err != nil {
+		return nil, err
+	}
+	lost := int64(0)
+	f := &Fault{Target: t.String()}
+	f.apply = func(context.Context) error {
+		if err := t.node.Kill(); err != nil {
+			return err
+		}
+		for i, topic := range w.Topics {
+			for _, p := range topic.partitions() {
+				if flushMode(i) == "sync" {
+					continue
+				}
+				n, err := loseUnsynced(t.node, p, rng)
+				if err != nil {
+					return err
+				}
+				lost += n
+			}
+		}
+		f.Target += fmt.Sprintf(", %d bytes lost", lost)
+		boot := fmt.Sprintf(`{"version":0,"bootId":"%08x-0000-4000-8000-000000000000"}`+"\n", rng.Uint32())
+		return os.WriteFile(filepath.Join(t.node.DataDir, "log", "chronik.run"), []byte(boot), 0o640)
+	}
+	f.bites = func(context.Context) error {
+		if lost == 0 {
+			return errors.New("all was synced")
+		}
+		return nil
+	}
+	f.heal = func(ctx context.Context) error { return start(ctx, t.node) }
+	return f, nil
+}
+
+// loseUnsynced cuts a log anywhere above what its node knew to be synced, and returns how many bytes it took.
+func loseUnsynced(n *fleet.Node, p Partition, rng *rand.Rand) (int64, error) {
+	synced, err := checkpointed(filepath.Join(n.DataDir, "log", "synced-offset-checkpoint"), p)
+	if err != nil {
+		return 0, err
+	}
+	path, err := lastSegment(n, p)
+	if err != nil {
+		return 0, err
+	}
+	batches, err := readSegment(path)
+	if err != nil && !stillWritten(err) { // the kill may have torn its last write
+		return 0, err
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return 0, err
+	}
+	keep := info.Size()
+	for _, b := range batches {
+		if b.Base >= synced {
+			keep = b.Position
+			break
+		}
+	}
+	if keep == info.Size() {
+		return 0, nil
+	}
+	cut := keep + rng.Int64N(info.Size()-keep)
+	return info.Size() - cut, os.Truncate(path, cut)
+}
+
+func lastSegment(n *fleet.Node, p Partition) (string, error) {
+	segments, err := filepath.Glob(filepath.Join(n.PartitionDir(p.Topic, p.Index), "*.log"))
+	if err == nil && len(segments) == 0 {
+		err = fmt.Errorf("node %d has no segment of %v", n.ID, p)
+	}
+	if err != nil {
+		return "", err
+	}
+	return slices.Max(segments), nil // names are offsets of one length
 }
 
 // wipe ends a node and takes all its data, as a new disk would. It comes back with its old id and nothing else.

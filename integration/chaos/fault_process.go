@@ -132,7 +132,7 @@ func killInElection(ctx context.Context, w *World, rng *rand.Rand) (*Fault, erro
 // standing is a node other than the one that is a candidate or has just been elected.
 func (w *World) standing(ctx context.Context, other int32) (*fleet.Node, error) {
 	for _, n := range w.Fleet.Others(other) {
-		if r, err := n.Raft(ctx); err == nil && r.State != "Follower" {
+		if r, err := n.Raft(ctx); err == nil && r.State != fleet.RaftFollower {
 			return n, nil
 		}
 	}

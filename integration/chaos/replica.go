@@ -69,7 +69,7 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 func ReadReplica(node int32, dataDir string, p Partition) (Replica, error) {
 	r := Replica{Node: node}
 	var err error
-	if r.HighWatermark, err = highWatermark(filepath.Join(dataDir, "log", "replication-offset-checkpoint"), p); err != nil {
+	if r.HighWatermark, err = checkpointed(filepath.Join(dataDir, "log", "replication-offset-checkpoint"), p); err != nil {
 		return r, err
 	}
 	segments, err := filepath.Glob(filepath.Join(dataDir, "log", p.String(), "*.log"))
@@ -90,8 +90,8 @@ func ReadReplica(node int32, dataDir string, p Partition) (Replica, error) {
 	return r, nil
 }
 
-// highWatermark is what Kafka's text format holds for p, 0 if nothing.
-func highWatermark(path string, p Partition) (int64, error) {
+// checkpointed is what a file of offsets in Kafka's text format holds for p, 0 if nothing.
+func checkpointed(path string, p Partition) (int64, error) {
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil

@@ -118,11 +118,14 @@ func (w *World) AwaitApplied(ctx context.Context) error {
 	})
 }
 
-// CreateTopics makes the topics of the load. Odd ones are flushed by mode os, even ones by mode sync.
+// flushMode of the load's topics, by number: both are under test in every run.
+func flushMode(topic int) string { return []string{"sync", "os"}[topic%2] }
+
+// CreateTopics makes the topics of the load.
 func (w *World) CreateTopics(ctx context.Context) error {
 	return w.withAdmin(ctx, func(ctx context.Context, adm *kadm.Client) error {
 		for i, t := range w.Topics {
-			mode := []string{"sync", "os"}[i%2]
+			mode := flushMode(i)
 			insync, segment, keep := fmt.Sprint(max(1, w.replicas()-1)), "1048576", "-1"
 			_, err := adm.CreateTopic(ctx, t.Partitions, int16(w.replicas()), map[string]*string{
 				"flush.mode": &mode, "min.insync.replicas": &insync, "segment.bytes": &segment, "retention.ms": &keep}, t.Name)

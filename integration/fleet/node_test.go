@@ -44,8 +44,8 @@ func beNode(args []string) int {
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("/v1/raft", func(w http.ResponseWriter, _ *http.Request) {
-		state := map[bool]string{true: "Leader", false: "Follower"}[flags["node-id"] == "2"]
-		fmt.Fprintf(w, `{"state":%q,"term":7,"servers":[{"id":"3-c","suffrage":"Nonvoter"},{"id":"2-b","suffrage":"Voter"},{"id":"1-a","suffrage":"Voter"}]}`, state)
+		state := map[bool]string{true: RaftLeader, false: RaftFollower}[flags["node-id"] == "2"]
+		fmt.Fprintf(w, `{"state":%q,"term":7,"servers":[{"id":"3-c","suffrage":"nonvoter"},{"id":"2-b","suffrage":"voter"},{"id":"1-a","suffrage":"voter"}]}`, state)
 	})
 	mux.HandleFunc("/v1/topics/t", func(w http.ResponseWriter, _ *http.Request) {
 		epoch := map[string]int{"1": 4, "2": 5, "3": 5}[flags["node-id"]]

@@ -14,10 +14,9 @@ import (
 )
 
 const (
-	askTimeout  = time.Second // a paused node accepts connections and answers nothing
-	maxAnswer   = 16 << 20
-	pollEvery   = 20 * time.Millisecond
-	raftLeading = "Leader"
+	askTimeout = time.Second // a paused node accepts connections and answers nothing
+	maxAnswer  = 16 << 20
+	pollEvery  = 20 * time.Millisecond
 )
 
 // client keeps no connections: a node that was killed leaves none behind.
@@ -45,6 +44,14 @@ func (n *Node) Get(ctx context.Context, path string, into any) error {
 	}
 	return json.Unmarshal(text, into)
 }
+
+// The states of a node in the metadata log.
+const (
+	RaftLeader   = "leader"
+	RaftFollower = "follower"
+)
+
+const voter = "voter" // a server's suffrage
 
 // Raft is what a node says about the metadata log.
 type Raft struct {
@@ -75,7 +82,7 @@ func (f *Fleet) Controller(ctx context.Context) (id int32, term uint64, err erro
 		if !n.Running() {
 			continue
 		}
-		if r, err := n.Raft(ctx); err == nil && r.State == raftLeading && r.Term > term {
+		if r, err := n.Raft(ctx); err == nil && r.State == RaftLeader && r.Term > term {
 			id, term = n.ID, r.Term
 		}
 	}
@@ -97,7 +104,7 @@ func (f *Fleet) Voters(ctx context.Context) ([]int32, error) {
 	}
 	var voters []int32
 	for _, s := range r.Servers {
-		if node, ok := nodeOf(s.ID); ok && s.Suffrage == "Voter" {
+		if node, ok := nodeOf(s.ID); ok && s.Suffrage == voter {
 			voters = append(voters, node)
 		}
 	}
