@@ -315,6 +315,25 @@ func awaitState(t testing.TB, witness *host, broker int32, state raftmeta.Broker
 	})
 }
 
+// leaderOf waits for the node that is the controller.
+func leaderOf(t testing.TB, hosts ...*host) (leader *host) {
+	t.Helper()
+	eventually(t, "there is a controller", func() bool {
+		at := slices.IndexFunc(hosts, func(h *host) bool { return !h.dead && h.isController() })
+		if at >= 0 {
+			leader = hosts[at]
+		}
+		return at >= 0
+	})
+	return leader
+}
+
+func (h *host) isController() bool {
+	h.controller.mu.Lock()
+	defer h.controller.mu.Unlock()
+	return h.controller.live != nil
+}
+
 // oneCluster fails unless all nodes are of one cluster and one Raft group.
 func oneCluster(t testing.TB, hosts ...*host) {
 	t.Helper()
