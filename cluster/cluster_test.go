@@ -339,6 +339,12 @@ func TestCallsKeepTheirErrors(t *testing.T) {
 	if got, err := h.Call(ctx, address, MethodLogEnd, []byte("x")); err != nil || string(got) != "<x" {
 		t.Errorf("answer %q, %v", got, err)
 	}
+	large := make([]byte, maxCall-1)
+	h.pool.close() // so that the large one is the first on its connection
+	h.pool = newLinkPool(h.peers)
+	if got, err := h.Call(ctx, address, MethodLogEnd, large); err != nil || len(got) != maxCall {
+		t.Errorf("a large call: %d bytes, %v", len(got), err)
+	}
 	if _, err := h.Call(ctx, "127.0.0.1:1", MethodLogEnd, nil); !errors.Is(err, ErrNotSent) {
 		t.Errorf("nobody there: %v", err)
 	}

@@ -36,7 +36,7 @@ const (
 	// proposeTimeout bounds one proposal of the controller. What it wanted it finds again.
 	proposeTimeout = 5 * time.Second
 	// maxProposals bounds the controller's proposals on their way.
-	maxProposals = 32
+	maxProposals = 64
 )
 
 func (c *controller) init(n *Node) { c.n, c.wake = n, make(chan struct{}, 1) }

@@ -12,6 +12,7 @@ import (
 type liveness struct {
 	timeout  time.Duration // SessionTimeout
 	sessions map[int32]*session
+	looked   time.Time // when step was called last
 }
 
 // session is what is known of one registered run of a broker.
@@ -146,6 +147,7 @@ type action struct {
 // step lists what follows at now. Until the table shows it, each step lists it again: proposing it twice
 // does no harm.
 func (l *liveness) step(im *raftmeta.Image, now time.Time) []action {
+	l.forgive(now)
 	l.follow(im, now)
 	var actions []action
 	for b := range im.Brokers() {
@@ -154,6 +156,22 @@ func (l *liveness) step(im *raftmeta.Image, now time.Time) []action {
 		}
 	}
 	return actions
+}
+
+// forgive does not count as silence the time in which nobody listened here: after a pause of this process,
+// the heartbeats of all others wait in its sockets (replication.md 12).
+func (l *liveness) forgive(now time.Time) {
+	pause := now.Sub(l.looked)
+	first := l.looked.IsZero()
+	l.looked = now
+	if first || pause <= l.timeout/4 {
+		return
+	}
+	for _, s := range l.sessions {
+		if s.heard = s.heard.Add(pause); s.heard.After(now) {
+			s.heard = now
+		}
+	}
 }
 
 // verdict is what should become of a broker.

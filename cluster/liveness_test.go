@@ -90,6 +90,16 @@ func newScript(t *testing.T) *script {
 
 func (s *script) after(d time.Duration) { s.now = s.now.Add(d) }
 
+// listen lets time pass with the controller at work.
+func (s *script) listen(d time.Duration) {
+	for d > 0 {
+		tick := min(d, 50*time.Millisecond)
+		d -= tick
+		s.after(tick)
+		s.live.step(s.image(), s.now)
+	}
+}
+
 func (s *script) beat(id int32, change ...func(*sound)) judgement {
 	s.t.Helper()
 	in := sound{broker: id, epoch: s.epoch(id), applied: int64(s.image().Index())}
@@ -145,10 +155,10 @@ func TestSilenceFences(t *testing.T) {
 	s := newScript(t)
 	s.active(1, 2)
 	s.expect("")
-	s.after(1200 * time.Millisecond)
+	s.listen(1200 * time.Millisecond)
 	s.beat(2)
 	s.expect("")
-	s.after(time.Millisecond)
+	s.listen(time.Millisecond)
 	s.expect("1 FenceBroker silent")
 	s.beat(1)
 	s.expect("1 ActivateBroker ready")
@@ -161,7 +171,21 @@ func TestNewControllerStartsAllSessionsAfresh(t *testing.T) {
 	s.after(time.Hour) // while somebody else was the controller
 	s.live = newLiveness(1200 * time.Millisecond)
 	s.expect("")
-	s.after(1201 * time.Millisecond)
+	s.listen(1201 * time.Millisecond)
+	s.expect("1 FenceBroker silent")
+}
+
+// TestPauseOfTheControllerIsNobodysSilence: it did not listen, and must not fence everybody for it.
+func TestPauseOfTheControllerIsNobodysSilence(t *testing.T) {
+	s := newScript(t)
+	s.active(1)
+	s.expect("")
+	s.listen(400 * time.Millisecond)
+	s.after(time.Minute)
+	s.expect("")
+	s.listen(800 * time.Millisecond)
+	s.expect("")
+	s.listen(time.Millisecond)
 	s.expect("1 FenceBroker silent")
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -20,8 +21,9 @@ const (
 	changeTimeout = 10 * time.Second
 	// maxLag is how many entries a server may be behind the leader and still count as keeping up.
 	maxLag = 256
-	// joinPause is between two tries to get into the Raft group.
-	joinPause = 300 * time.Millisecond
+	// joinPause is between the first two tries to get into the Raft group, and maxJoinPause between later ones.
+	joinPause    = 10 * time.Millisecond
+	maxJoinPause = 320 * time.Millisecond
 )
 
 // keepMembers has the Raft group follow the servers' health while the term lasts; see seats.
@@ -117,7 +119,7 @@ func (n *Node) Join(ctx context.Context) error {
 	ctx, cancel := n.whileOpen(ctx)
 	defer cancel()
 	said := ""
-	for {
+	for pause := joinPause; ; pause = min(2*pause, maxJoinPause) {
 		err := n.joinGroup(ctx, meta)
 		switch {
 		case err == nil:
@@ -126,11 +128,11 @@ func (n *Node) Join(ctx context.Context) error {
 			return fmt.Errorf("join the Raft group: %w", err)
 		case ctx.Err() != nil:
 			return fmt.Errorf("join the Raft group: %w: %w", ctx.Err(), err)
-		case err.Error() != said:
+		case err.Error() != said && pause == maxJoinPause:
 			said = err.Error()
 			n.log.Info("this server is not in the Raft group yet, trying on", "err", err)
 		}
-		timer := time.NewTimer(joinPause)
+		timer := time.NewTimer(pause)
 		select {
 		case <-timer.C:
 		case <-ctx.Done():
@@ -139,24 +141,23 @@ func (n *Node) Join(ctx context.Context) error {
 	}
 }
 
-// joinGroup is one try.
+// joinGroup is one try. That its own log has this server in the group proves nothing before a leader is heard
+// from: it may have been removed meanwhile, and nobody would tell it.
 func (n *Node) joinGroup(ctx context.Context, meta *raftmeta.Node) error {
 	own := raftmeta.Server{ID: meta.ServerID(), Address: n.peers.Address()}
 	members, err := meta.Members()
 	if err != nil {
 		return err
 	}
-	for _, m := range members {
-		if m.Server == own {
-			return nil
-		}
+	if _, led := meta.Leader(); led && slices.ContainsFunc(members, func(m raftmeta.Member) bool { return m.Server == own }) {
+		return nil
 	}
 	if meta.IsLeader() {
 		return meta.AddNonvoter(ctx, own) // itself, at a new address
 	}
 	body := appendPeerAddress([]byte{mayForward}, own.Address)
 	body = append(body, own.ID...)
-	err = errors.New("no member of the cluster is known yet")
+	err = errors.New("no other member of the cluster is known, and this one does not lead")
 	for _, address := range n.whoToAsk(members) {
 		if _, err = n.Call(ctx, address, MethodAddServer, body); err == nil || errors.Is(err, ErrRefused) {
 			return err

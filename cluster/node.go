@@ -71,6 +71,7 @@ func Open(o Options) (*Node, error) {
 		n.end()
 		return nil, errors.Join(err, n.peers.Close())
 	}
+	n.handlers[methodNone] = func(context.Context, []byte) ([]byte, error) { return nil, nil }
 	n.handlers[MethodPropose] = n.servePropose
 	n.handlers[MethodAddServer] = n.serveAddServer
 	n.handlers[MethodPledge] = n.servePledge

@@ -17,11 +17,12 @@ type Method byte
 
 // The methods. The package serves those before MethodLogEnd itself.
 const (
-	MethodPropose   Method = iota + 1 // commit an entry of commands as the Raft leader
-	MethodAddServer                   // let a server into the Raft group, or have its new address
-	MethodPledge                      // give one's word to found a cluster
-	MethodOutcome                     // what became of a pledge
-	MethodHealth                      // how far a server's log goes
+	methodNone      Method = iota // does nothing
+	MethodPropose                 // commit an entry of commands as the Raft leader
+	MethodAddServer               // let a server into the Raft group, or have its new address
+	MethodPledge                  // give one's word to found a cluster
+	MethodOutcome                 // what became of a pledge
+	MethodHealth                  // how far a server's log goes
 	// MethodLogEnd asks for the end of a replica's log, to choose a leader among replicas that all may have
 	// lost something (replication.md 11.4). The broker serves it. Body: topic id [16], partition int32.
 	// Answer: epoch of the last batch int32, -1 for none, log end offset int64. Integers are big-endian.
@@ -53,8 +54,11 @@ const (
 	// than an election and a commit, so that an answer is worth waiting for.
 	callTimeout   = 15 * time.Second
 	handleTimeout = 15 * time.Second
-	// maxCall bounds the body of a call, and its answer: an entry of commands, and a little.
-	maxCall = 4 << 20
+	// maxCall bounds the body of a call, and its answer: the largest entry is one large command, and a little.
+	maxCall = raftmeta.MaxCommandBytes + 64<<10
+	// firstCall is how large the first request on a connection may be: the server wants to see a good one
+	// before it takes the size of a larger one on trust.
+	firstCall = 256 << 10
 	// maxServing bounds the calls that are handled at once; more are told to come again.
 	maxServing = 256
 )
@@ -164,10 +168,12 @@ func (n *Node) call(ctx context.Context, address string, method Method, body []b
 		return nil, fmt.Errorf("%w: %w", ErrNotSent, err)
 	}
 	defer n.pool.put(link)
-	req := kmsg.NewPtrEnvelopeRequest()
-	req.RequestData = append([]byte{byte(method)}, body...)
-	req.ClientHostAddress = []byte{}
-	resp, err := link.Do(ctx, req)
+	if len(body) > firstCall && !link.Connected() {
+		if _, err := link.Do(ctx, envelope(methodNone, nil)); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrNotSent, err)
+		}
+	}
+	resp, err := link.Do(ctx, envelope(method, body))
 	if err != nil {
 		return nil, err
 	}
@@ -176,4 +182,11 @@ func (n *Node) call(ctx context.Context, address string, method Method, body []b
 		return nil, fmt.Errorf("an answer of %d bytes", len(data))
 	}
 	return readAnswer(append([]byte(nil), data...)) // the link's buffer is used again
+}
+
+func envelope(method Method, body []byte) *kmsg.EnvelopeRequest {
+	req := kmsg.NewPtrEnvelopeRequest()
+	req.RequestData = append([]byte{byte(method)}, body...)
+	req.ClientHostAddress = []byte{}
+	return req
 }
