@@ -9,6 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/chronik-stream/chronik/internal/mutant"
 	"github.com/chronik-stream/chronik/internal/uuid"
 	"github.com/chronik-stream/chronik/partition"
 	"github.com/chronik-stream/chronik/partition/core"
@@ -56,7 +57,7 @@ func (b *Broker) open() bool {
 // checkRun refuses an earlier run of a broker than the one that is registered (I11). A later one than
 // this node has heard of is let in: the ISR it may join is judged where the registration is known.
 func (b *Broker) checkRun(f *follower) error {
-	if known, ok := b.meta.Image().Broker(f.id); ok && f.epoch < known.Epoch {
+	if known, ok := b.meta.Image().Broker(f.id); ok && f.epoch < known.Epoch && !mutant.On(mutant.OldRunFetch) {
 		return raftmeta.ErrStaleBrokerEpoch
 	}
 	return nil

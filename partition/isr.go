@@ -60,8 +60,7 @@ func (r *Replica) FollowerLag(id int32) (lag int64, ok bool) {
 // FollowerRead is a follower's fetch.
 type FollowerRead struct {
 	Replica          int32 // who asks
-	BrokerEpoch      int64 // of the run that asks
-	KnownEpoch       int64 // of the run that the metadata has registered; a fetch of an earlier one is refused
+	BrokerEpoch      int64 // of the run that asks; the caller has checked that it is not stale
 	From             int64 // its log end
 	CurrentEpoch     int32
 	LastFetchedEpoch int32 // AnyEpoch for an empty log
@@ -84,7 +83,7 @@ func (r *Replica) ReadForFollower(q FollowerRead) (ReadResult, error) {
 func (r *Replica) acceptFetch(q *FollowerRead) (ReadResult, error) {
 	r.mu.Lock()
 	diverging, err := r.core.AcceptFetch(&core.Fetch{
-		Replica: q.Replica, BrokerEpoch: q.BrokerEpoch, KnownEpoch: q.KnownEpoch, From: q.From,
+		Replica: q.Replica, BrokerEpoch: q.BrokerEpoch, From: q.From,
 		CurrentEpoch: q.CurrentEpoch, LastFetchedEpoch: q.LastFetchedEpoch, Now: q.Now,
 	})
 	if diverging != nil || err != nil {

@@ -1,6 +1,6 @@
 // Package mutant holds seeded bugs: each breaks one rule of replication.md in one place, in builds with
 // the tag "mutant" only. A check that has never caught one is no evidence (I49), so the simulator runs
-// once with every bug of All in force and must fail each time.
+// with every bug of All in force and must fail each time.
 package mutant
 
 // Bug names a seeded bug. CHRONIK_MUTANT selects one.
@@ -23,7 +23,6 @@ const (
 	JoinWithoutFetch     Bug = "join-without-fetch"     // 9.1 (c)
 	JoinOldBrokerEpoch   Bug = "join-old-broker-epoch"  // 9.1 (e): an earlier run of the broker had caught up
 	AdoptOwnProposal     Bug = "adopt-own-proposal"     // 9.4: the answer is taken for the entry
-	ForgetOpenProposal   Bug = "forget-open-proposal"   // 9.4: an unknown outcome is taken for a no
 	RefusalSettles       Bug = "refusal-settles"        // 9.4: a refused proposal may still be accepted from a copy
 	NoTruncation         Bug = "no-truncation"          // 10.3
 	TruncateToHW         Bug = "truncate-to-hw"         // KIP-101: by high watermark, not by epoch
@@ -48,7 +47,7 @@ const (
 var All = []Bug{
 	AckBeforeHW, AckInAnotherEpoch, HWIgnoresFollowers, HWFromCommittedISR, ShrinkCountsAtOnce, HWBelowMin,
 	OldRunFetch, SettledAtOnce, AppendBelowMin, HWFalls, JoinBelowHW, JoinBelowEpochStart, JoinWithoutFetch,
-	JoinOldBrokerEpoch, AdoptOwnProposal, ForgetOpenProposal, RefusalSettles, NoTruncation, TruncateToHW, StaleEpochFetch,
+	JoinOldBrokerEpoch, AdoptOwnProposal, RefusalSettles, NoTruncation, TruncateToHW, StaleEpochFetch,
 	NoDivergenceCheck, DivergenceMovesState, HWBeforeTruncation, StaleAnswerAppended, FollowerHWPastEnd,
 	ElectOutsideISR, ElectKeepsEpoch, ELRKeepsSuspect, ELRForgotten, AlterIgnoresEpoch, AlterAdmitsFenced, FenceKeepsISR,
 	ReassignDropsEarly, ShardEpochNotChecked,

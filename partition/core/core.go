@@ -75,7 +75,6 @@ func (l *Leader) expect(now time.Time) {
 	}
 }
 
-
 // Adopt takes over a later state of the partition in the same leader epoch. A proposal in flight is
 // settled by it: either this is its effect, or its partition epoch has become stale.
 func (l *Leader) Adopt(view View, now time.Time) {
@@ -278,13 +277,6 @@ func (l *Leader) withdraw(broker Broker) (Change, bool) {
 	}
 	l.refused = false
 	return change, true
-}
-
-// Unknown notes that the outcome of the proposal in flight cannot be told; it stays in flight.
-func (l *Leader) Unknown() {
-	if mutant.On(mutant.ForgetOpenProposal) {
-		l.settle()
-	}
 }
 
 // Proposed is the ISR of the proposal in flight, nil if there is none.

@@ -184,8 +184,7 @@ func (r *Replica[W]) CheckEpoch(current int32) error {
 // Fetch is a follower's fetch.
 type Fetch struct {
 	Replica          int32 // who asks
-	BrokerEpoch      int64 // of the run that asks
-	KnownEpoch       int64 // of the run that the metadata has registered, as far as it is known here
+	BrokerEpoch      int64 // of the run that asks; the caller has checked that it is not stale
 	From             int64 // its log end, durable as its flush mode says
 	CurrentEpoch     int32
 	LastFetchedEpoch int32 // of its last record, AnyEpoch without one
@@ -203,8 +202,6 @@ func (r *Replica[W]) AcceptFetch(q *Fetch) (diverging *EpochEnd, _ error) {
 		return nil, ErrUnknownEpoch
 	case r.leader == nil:
 		return nil, ErrNotLeader
-	case q.BrokerEpoch < q.KnownEpoch && !mutant.On(mutant.OldRunFetch):
-		return nil, ErrNotReplica
 	}
 	diverging, err := r.Divergence(q.LastFetchedEpoch, q.From)
 	if err != nil {

@@ -1,6 +1,9 @@
 package core
 
-import "testing"
+import (
+	"testing"
+	"time"
+)
 
 // fixedLog is a log of one epoch.
 type fixedLog struct {
@@ -37,5 +40,39 @@ func TestAFollowerSendsNobodyBack(t *testing.T) {
 	q := Read{From: 5, CurrentEpoch: 4, LastFetchedEpoch: 2, FromFollower: true}
 	if diverging, err := r.MayRead(&q); diverging == nil || err != nil {
 		t.Errorf("a history that parts below the high watermark: diverging %v, %v", diverging, err)
+	}
+}
+
+// TestARefusedProposalCounts: a copy of it may still be accepted at the same partition epoch, so that the
+// newcomer counts until a withdrawal has moved the epoch on (replication.md 9.4; simulator, seed 4895).
+func TestARefusedProposalCounts(t *testing.T) {
+	now := time.Unix(1, 0)
+	active := func(id int32) (int64, bool) { return 10 + int64(id), true }
+	view := View{Replicas: []int32{1, 2, 3}, ISR: []int32{1, 2}, LeaderEpoch: 1, PartitionEpoch: 5, MinISR: 2}
+	l := Lead(1, view, 0, 0, now)
+	for _, id := range []int32{2, 3} {
+		if err := l.Fetched(id, 10+int64(id), 0, 0, now); err != nil {
+			t.Fatal(err)
+		}
+	}
+	change, due := l.Propose(0, now, time.Second, active)
+	if !due || len(change.ISR) != 3 {
+		t.Fatalf("proposed %+v, %v", change, due)
+	}
+	l.Refused(5)
+	if err := l.Fetched(2, 12, 7, 7, now); err != nil {
+		t.Fatal(err)
+	}
+	if l.Advance(7) {
+		t.Errorf("the high watermark rose to %d, and 3 may be in sync any moment", l.HighWatermark())
+	}
+	withdrawal, due := l.Propose(7, now, time.Second, active)
+	if !due || len(withdrawal.ISR) != 2 || withdrawal.PartitionEpoch != 5 {
+		t.Fatalf("withdrawn with %+v, %v", withdrawal, due)
+	}
+	view.PartitionEpoch = 6
+	l.Adopt(view, now)
+	if !l.Advance(7) || l.HighWatermark() != 7 {
+		t.Errorf("after the withdrawal the high watermark is %d", l.HighWatermark())
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/chronik-stream/chronik/internal/mutant"
 	"github.com/chronik-stream/chronik/partition/core"
 	"github.com/chronik-stream/chronik/raftmeta"
 )
@@ -12,6 +13,7 @@ import (
 // Outcomes of a request that are not the core's own.
 var (
 	errOutOfOrder   = errors.New("out of order sequence number")
+	errStaleBroker  = errors.New("broker epoch is stale")
 	errNotHosted    = errors.New("no replica here")
 	errUnregistered = errors.New("the broker is not registered yet")
 )
@@ -20,7 +22,7 @@ var (
 func code(err error) int {
 	for i, known := range []error{
 		nil, core.ErrNotLeader, core.ErrFencedEpoch, core.ErrUnknownEpoch, core.ErrNotEnoughReplicas, core.ErrNotReplica,
-		core.ErrOffsetOutOfRange, errOutOfOrder, errNotHosted, errUnregistered,
+		core.ErrOffsetOutOfRange, errOutOfOrder, errStaleBroker, errNotHosted, errUnregistered,
 	} {
 		if errors.Is(err, known) {
 			return i
@@ -54,13 +56,12 @@ func (b *broker) serveFetch(from int32, brokerEpoch int64, pt *part, at core.Fet
 	if err != nil {
 		return got{err: err}
 	}
-	known := int64(0)
-	if self, ok := b.image().Broker(from); ok {
-		known = self.Epoch
+	if known, ok := b.image().Broker(from); ok && brokerEpoch < known.Epoch && !mutant.On(mutant.OldRunFetch) {
+		return got{err: errStaleBroker}
 	}
 	before := r.followerEnd(from)
 	diverging, err := r.core.AcceptFetch(&core.Fetch{
-		Replica: from, BrokerEpoch: brokerEpoch, KnownEpoch: known, From: at.From, CurrentEpoch: at.Epoch, LastFetchedEpoch: at.LastEpoch, Now: w.clock(),
+		Replica: from, BrokerEpoch: brokerEpoch, From: at.From, CurrentEpoch: at.Epoch, LastFetchedEpoch: at.LastEpoch, Now: w.clock(),
 	})
 	answer := got{base: at.From, hw: r.core.HighWatermark(), start: r.log.StartOffset(), diverging: diverging, err: err}
 	if err != nil {
@@ -187,13 +188,9 @@ func (r *replica) proposeISR() {
 		if w.now < r.sent.at+retryAfter {
 			return
 		}
-		l.Unknown()
-		if l.Proposed() != nil {
-			w.note(noteResend, int(r.b.id), r.part.index, bits(r.sent.change.ISR), int(r.sent.change.LeaderEpoch), int(r.sent.change.PartitionEpoch))
-			r.sendProposal(r.sent.change)
-			return
-		}
-		r.sent = nil
+		w.note(noteResend, int(r.b.id), r.part.index, bits(r.sent.change.ISR), int(r.sent.change.LeaderEpoch), int(r.sent.change.PartitionEpoch))
+		r.sendProposal(r.sent.change)
+		return
 	}
 	im := r.b.image()
 	change, due := l.Propose(r.log.EndOffset(), w.clock(), w.plan.lag, func(id int32) (int64, bool) {

@@ -25,7 +25,7 @@ func TestSeeds(t *testing.T) {
 		}
 		return
 	}
-	seeds := 2000
+	seeds := 4000
 	if testing.Short() {
 		seeds = 300
 	}
@@ -68,4 +68,40 @@ func playAll(t *testing.T, seeds int) {
 	wg.Wait()
 	perSecond := float64(steps.Load()) / time.Since(began).Seconds() / float64(workers)
 	t.Logf("%d seeds, %d steps, %.0f steps/s a core: %+v", seeds, steps.Load(), perSecond, total)
+}
+
+// TestASeedPlaysTheSame (I49): a failure can be played again, event by event.
+func TestASeedPlaysTheSame(t *testing.T) {
+	for seed := range uint64(20) {
+		first, second := Play(seed, true), Play(seed, false)
+		if first.Hash != second.Hash || first.Steps != second.Steps {
+			t.Errorf("seed %d: %d steps with hash %x, then %d with %x", seed, first.Steps, first.Hash, second.Steps, second.Hash)
+		}
+	}
+	if Play(1, false).Hash == Play(2, false).Hash {
+		t.Error("two seeds play the same")
+	}
+}
+
+// TestARunGoesThroughEnough: what never happens is not tested.
+func TestARunGoesThroughEnough(t *testing.T) {
+	var total Stats
+	for seed := range uint64(200) {
+		result := Play(seed, false)
+		total.add(&result.Stats)
+	}
+	if total.Elections < 200 || total.ISRChanges < 200 || total.Crashes < 200 || total.Losses < 50 || total.Truncations < 50 ||
+		total.Acked < 5000 || total.Read < 5000 || total.Resent < 1000 || total.Moves < 20 || total.Unclean < 5 {
+		t.Errorf("200 seeds went through no more than %+v", total)
+	}
+}
+
+// BenchmarkSteps plays seeds one after the other and reports how many steps that is a second.
+func BenchmarkSteps(b *testing.B) {
+	steps, seed := 0, uint64(0)
+	for b.Loop() {
+		seed++
+		steps += Play(seed, false).Steps
+	}
+	b.ReportMetric(float64(steps)/b.Elapsed().Seconds(), "steps/s")
 }

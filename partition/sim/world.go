@@ -84,14 +84,6 @@ func Play(seed uint64, transcript bool) (result Result) {
 	return result
 }
 
-// Transcript plays a seed and returns all its events as text.
-func Transcript(seed uint64) string {
-	w := newWorld(seed, true)
-	defer func() { _ = recover() }()
-	w.run()
-	return w.trace.text()
-}
-
 func newWorld(seed uint64, transcript bool) *world {
 	w := &world{seed: seed, rnd: rand.New(rand.NewPCG(seed, 0x6368726f6e696b))}
 	w.trace.all, w.trace.describe = transcript, w.meta.describe
