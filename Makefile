@@ -5,8 +5,9 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 FUZZTIME ?= 10s
 CYCLES  ?= 1000
+SEEDS   ?= 10000
 
-.PHONY: help build run cluster demo compose-test test test-short lint fuzz chaos bench image tools clean
+.PHONY: help build run cluster demo compose-test test test-short lint sim mutants fuzz chaos bench image tools clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +39,12 @@ lint: ## gofmt, vet, staticcheck
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo 'run gofmt'; exit 1; }
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
+
+sim: ## Play SEEDS seeds of the replication simulator
+	CHRONIK_SIM_SEEDS=$(SEEDS) $(GO) test -count=1 -timeout 0 -v -run TestSeeds ./partition/sim
+
+mutants: ## Let the simulator catch every seeded bug
+	$(GO) test -count=1 -tags mutant -run TestMutants ./partition/sim
 
 fuzz: ## Run every fuzz target for FUZZTIME
 	FUZZTIME=$(FUZZTIME) ./internal/house/fuzz.sh

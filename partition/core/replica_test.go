@@ -44,7 +44,7 @@ func TestAFollowerSendsNobodyBack(t *testing.T) {
 }
 
 // TestARefusedProposalCounts: a copy of it may still be accepted at the same partition epoch, so that the
-// newcomer counts until a withdrawal has moved the epoch on (replication.md 9.4; simulator, seed 4895).
+// newcomer counts until a withdrawal has moved the epoch on (replication.md 9.4; found by the simulator).
 func TestARefusedProposalCounts(t *testing.T) {
 	now := time.Unix(1, 0)
 	active := func(id int32) (int64, bool) { return 10 + int64(id), true }

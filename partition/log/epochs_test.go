@@ -151,7 +151,7 @@ func FuzzEpochsDecode(f *testing.F) {
 }
 
 // TestForgottenEpochDoesNotComeBack: a leader wrote down its epoch and wrote nothing in it, followed
-// again, and was killed before the file was written anew (simulator, seed 1341).
+// again, and was killed before the file was written anew (found by the simulator).
 func TestForgottenEpochDoesNotComeBack(t *testing.T) {
 	cfg := testConfig()
 	cfg.FlushMode = OS
