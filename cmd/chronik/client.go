@@ -8,6 +8,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // clientFlags are those of every command that talks to a running node.
@@ -44,6 +45,16 @@ func (f *clientFlags) admin(a *app, do func(context.Context, *kadm.Client) error
 	ctx, cancel := context.WithTimeout(a.ctx, f.Timeout)
 	defer cancel()
 	return do(ctx, kadm.NewClient(client))
+}
+
+// metadata asks a broker for the cluster as it is now, with or without topics; kadm's answer may be one from
+// before.
+func metadata(ctx context.Context, client *kgo.Client, topics bool) (*kmsg.MetadataResponse, error) {
+	req := kmsg.NewPtrMetadataRequest()
+	if !topics {
+		req.Topics = []kmsg.MetadataRequestTopic{}
+	}
+	return req.RequestWith(ctx, client)
 }
 
 // detailed adds the server's sentence to its code.

@@ -66,13 +66,13 @@ func pause(ctx context.Context, d time.Duration) error {
 }
 
 // onCluster calls do with a client that can address single brokers.
-func (f *clientFlags) onCluster(a *app, do func(context.Context, *kgo.Client, *kadm.Client) error) error {
+func (f *clientFlags) onCluster(a *app, do func(context.Context, *kgo.Client) error) error {
 	client, err := f.connect(a)
 	if err != nil {
 		return err
 	}
 	defer client.Close()
-	return do(a.ctx, client, kadm.NewClient(client))
+	return do(a.ctx, client)
 }
 
 // ask sends a request to the controller or, while it is not known, to any broker: all of them pass on what
@@ -80,16 +80,16 @@ func (f *clientFlags) onCluster(a *app, do func(context.Context, *kgo.Client, *k
 func (f *clientFlags) ask(ctx context.Context, client *kgo.Client, req kmsg.Request) (kmsg.Response, int32, error) {
 	ctx, cancel := context.WithTimeout(ctx, f.Timeout)
 	defer cancel()
-	meta, err := kadm.NewClient(client).BrokerMetadata(ctx)
+	meta, err := metadata(ctx, client, false)
 	if err != nil {
 		return nil, -1, err
 	}
-	to := meta.Controller
-	if ids := meta.Brokers.NodeIDs(); to < 0 && len(ids) > 0 {
-		to = ids[0]
+	to := meta.ControllerID
+	if to < 0 && len(meta.Brokers) > 0 {
+		to = meta.Brokers[0].NodeID
 	}
 	resp, err := client.Broker(int(to)).RetriableRequest(ctx, req)
-	return resp, meta.Controller, err
+	return resp, meta.ControllerID, err
 }
 
 type clusterBrokersCmd struct {
@@ -186,7 +186,7 @@ type clusterRemoveCmd struct {
 }
 
 func (c *clusterRemoveCmd) Run(a *app) error {
-	return c.onCluster(a, func(ctx context.Context, client *kgo.Client, _ *kadm.Client) error {
+	return c.onCluster(a, func(ctx context.Context, client *kgo.Client) error {
 		req := kmsg.NewPtrUnregisterBrokerRequest()
 		req.BrokerID = c.ID
 		resp, _, err := c.ask(ctx, client, req)

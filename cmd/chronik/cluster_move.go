@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -27,12 +26,12 @@ type clusterDrainCmd struct {
 }
 
 func (c *clusterDrainCmd) Run(a *app) error {
-	return c.onCluster(a, func(ctx context.Context, client *kgo.Client, adm *kadm.Client) error {
+	return c.onCluster(a, func(ctx context.Context, client *kgo.Client) error {
 		if err := c.set(ctx, client); err != nil {
 			return err
 		}
 		if c.Wait && !c.Undo {
-			if err := c.until(a, func(ctx context.Context) (string, bool, error) { return c.look(ctx, a, adm) }); err != nil {
+			if err := c.until(a, func(ctx context.Context) (string, bool, error) { return c.look(ctx, a, client) }); err != nil {
 				return err
 			}
 		}
@@ -71,7 +70,7 @@ func (c *clusterDrainCmd) set(ctx context.Context, client *kgo.Client) error {
 
 // look tells what the broker still carries. It is done when that is nothing but replicas that no other broker
 // can take, because each that could has one of the same partition.
-func (c *clusterDrainCmd) look(ctx context.Context, a *app, adm *kadm.Client) (left string, done bool, err error) {
+func (c *clusterDrainCmd) look(ctx context.Context, a *app, client *kgo.Client) (left string, done bool, err error) {
 	state, err := c.cluster(ctx, c.Timeout)
 	if err != nil {
 		return "", false, err
@@ -93,7 +92,7 @@ func (c *clusterDrainCmd) look(ctx context.Context, a *app, adm *kadm.Client) (l
 			others = append(others, o.ID)
 		}
 	}
-	stuck, err := c.stuck(ctx, adm, others)
+	stuck, err := c.stuck(ctx, client, others)
 	if err != nil || stuck < b.Replicas {
 		return left, false, err
 	}
@@ -102,12 +101,12 @@ func (c *clusterDrainCmd) look(ctx context.Context, a *app, adm *kadm.Client) (l
 }
 
 // stuck counts the broker's replicas for which there is no other place.
-func (c *clusterDrainCmd) stuck(ctx context.Context, adm *kadm.Client, others []int32) (n int, err error) {
-	topics, err := adm.ListTopics(ctx)
+func (c *clusterDrainCmd) stuck(ctx context.Context, client *kgo.Client, others []int32) (n int, err error) {
+	meta, err := metadata(ctx, client, true)
 	if err != nil {
 		return 0, err
 	}
-	for _, t := range topics {
+	for _, t := range meta.Topics {
 		for _, p := range t.Partitions {
 			free := slices.ContainsFunc(others, func(id int32) bool { return !slices.Contains(p.Replicas, id) })
 			if slices.Contains(p.Replicas, c.ID) && !free {
@@ -124,14 +123,14 @@ type clusterTransferCmd struct {
 }
 
 func (c *clusterTransferCmd) Run(a *app) error {
-	return c.onCluster(a, func(ctx context.Context, client *kgo.Client, adm *kadm.Client) error {
+	return c.onCluster(a, func(ctx context.Context, client *kgo.Client) error {
 		ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 		defer cancel()
 		from, err := c.transfer(ctx, client)
 		if err != nil {
 			return err
 		}
-		to, err := c.newController(ctx, adm, from)
+		to, err := c.newController(ctx, client, from)
 		if err != nil {
 			return err
 		}
@@ -172,17 +171,17 @@ func (c *clusterTransferCmd) transfer(ctx context.Context, client *kgo.Client) (
 }
 
 // newController waits until the brokers name another controller.
-func (c *clusterTransferCmd) newController(ctx context.Context, adm *kadm.Client, from int32) (int32, error) {
+func (c *clusterTransferCmd) newController(ctx context.Context, client *kgo.Client, from int32) (int32, error) {
 	for {
-		meta, err := adm.BrokerMetadata(ctx)
+		meta, err := metadata(ctx, client, false)
 		if err != nil {
 			return -1, err
 		}
-		if id := meta.Controller; id >= 0 && id != from && (c.To == 0 || id == c.To) {
+		if id := meta.ControllerID; id >= 0 && id != from && (c.To == 0 || id == c.To) {
 			return id, nil
 		}
 		if pause(ctx, pollPause) != nil {
-			return -1, fmt.Errorf("handed over, but broker %d is still called the controller: see `chronik status`", meta.Controller)
+			return -1, fmt.Errorf("handed over, but broker %d is still called the controller: see `chronik status`", meta.ControllerID)
 		}
 	}
 }

@@ -96,7 +96,8 @@ type describedPartition struct {
 }
 
 func (c *topicDescribeCmd) Run(a *app) error {
-	return c.onCluster(a, func(ctx context.Context, client *kgo.Client, adm *kadm.Client) error {
+	return c.onCluster(a, func(ctx context.Context, client *kgo.Client) error {
+		adm := kadm.NewClient(client)
 		ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 		defer cancel()
 		topics, err := adm.ListTopics(ctx, c.Name)
