@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -90,6 +91,15 @@ func (c *clusterDrainCmd) look(ctx context.Context, a *app, client *kgo.Client) 
 	for _, o := range state.Brokers {
 		if o.State == "active" && !o.Draining {
 			others = append(others, o.ID)
+		}
+	}
+	moving, err := kadm.NewClient(client).ListPartitionReassignments(ctx, nil)
+	if err != nil {
+		return left, false, err
+	}
+	for _, p := range moving.Sorted() {
+		if slices.Contains(p.RemovingReplicas, c.ID) {
+			return left, false, nil
 		}
 	}
 	stuck, err := c.stuck(ctx, client, others)

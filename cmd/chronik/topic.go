@@ -131,11 +131,11 @@ func (c *topicDescribeCmd) Run(a *app) error {
 // partitions gathers what several APIs tell of a topic's partitions. Offsets are -1 where there is no leader.
 func (c *topicDescribeCmd) partitions(ctx context.Context, client *kgo.Client, adm *kadm.Client, topic kadm.TopicDetail) ([]describedPartition, error) {
 	starts, err := adm.ListStartOffsets(ctx, c.Name)
-	if err != nil {
+	if err := exceptShards(err); err != nil {
 		return nil, err
 	}
 	ends, err := adm.ListEndOffsets(ctx, c.Name)
-	if err != nil {
+	if err := exceptShards(err); err != nil {
 		return nil, err
 	}
 	eligible, err := eligibleLeaders(ctx, client, c.Name)
@@ -158,6 +158,15 @@ func (c *topicDescribeCmd) partitions(ctx context.Context, client *kgo.Client, a
 		})
 	}
 	return parts, nil
+}
+
+// exceptShards lets go what failed for some partitions only, as it does while they have no leader.
+func exceptShards(err error) error {
+	var shards *kadm.ShardErrors
+	if errors.As(err, &shards) {
+		return nil
+	}
+	return err
 }
 
 func offsetOf(listed kadm.ListedOffsets, topic string, partition int32) int64 {
