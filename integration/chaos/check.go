@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -11,10 +12,17 @@ const maxViolations = 5
 
 // Check returns what the history breaks.
 func (h *History) Check() []Violation {
+	return append(h.apply(checkFinal, checkAcked, checkReads), h.CheckSeen()...)
+}
+
+// CheckSeen is the part of Check that needs no logs.
+func (h *History) CheckSeen() []Violation {
+	return h.apply(checkEnds, checkCommitted, checkAssigned, checkComplaints, checkAdminOps)
+}
+
+func (h *History) apply(checks ...func(*History) []Violation) []Violation {
 	var found []Violation
-	for _, check := range []func(*History) []Violation{
-		checkFinal, checkAcked, checkReads, checkEnds, checkCommitted, checkAssigned, checkComplaints, checkAdminOps,
-	} {
+	for _, check := range checks {
 		found = append(found, check(h)...)
 	}
 	return capped(found)
@@ -140,6 +148,7 @@ func checkReads(h *History) []Violation {
 // floor is a fact that holds from a time on: the value is at least so much.
 type floor struct {
 	from  time.Duration
+	epoch int32 // only claims of leaders of this epoch or a later one can know
 	least int64
 	row   func() string
 }
@@ -147,51 +156,65 @@ type floor struct {
 // claim is an answer that must not be below the floors that held when the question was asked.
 type claim struct {
 	asked  time.Duration
+	epoch  int32
 	value  int64
 	reason func() string
 }
 
 // below pairs every claim that is too low with the highest floor under it.
 func below(claims []claim, floors []floor, report func(c claim, f floor)) {
-	slices.SortStableFunc(claims, func(a, b claim) int { return int(a.asked - b.asked) })
-	slices.SortStableFunc(floors, func(a, b floor) int { return int(a.from - b.from) })
-	var best floor
+	slices.SortStableFunc(claims, func(a, b claim) int { return cmp.Compare(a.asked, b.asked) })
+	slices.SortStableFunc(floors, func(a, b floor) int { return cmp.Compare(a.from, b.from) })
+	best := map[int32]floor{} // by epoch
 	next := 0
 	for _, c := range claims {
 		for ; next < len(floors) && floors[next].from < c.asked; next++ {
-			if f := floors[next]; best.row == nil || f.least > best.least {
-				best = f
+			f := floors[next]
+			if known, ok := best[f.epoch]; !ok || f.least > known.least {
+				best[f.epoch] = f
 			}
 		}
-		if best.row != nil && c.value < best.least {
-			report(c, best)
+		var highest floor
+		for epoch, f := range best {
+			if epoch <= c.epoch && (highest.row == nil || f.least > highest.least) {
+				highest = f
+			}
+		}
+		if highest.row != nil && c.value < highest.least {
+			report(c, highest)
 		}
 	}
 }
 
 // checkEnds holds the latest offsets that clients were told against all that was known before they asked: what they were
 // told earlier, what was acknowledged by acks=all, and what was read (I8).
+//
+// A leader that is cut off tells what it knows until it notices (replication.md 5.5), so an answer counts for questions in
+// its epoch and later ones. A record, whose epoch is that of the leader that wrote it, may have been acknowledged or read
+// by grace of a later leader; it counts for the epochs after its own, whose leaders know it before they answer at all.
 func checkEnds(h *History) []Violation {
 	var found []Violation
 	floors := map[Partition][]floor{}
+	at := h.byOffset()
 	for number, s := range h.Streams {
 		for seq, a := range s.Attempts {
-			if a.Outcome == Acked && s.Kind != Leader {
+			r, ok := at[s.Partition][a.Offset]
+			if ok && a.Outcome == Acked && s.Kind != Leader {
 				id := ID{int32(number), int32(seq)}
-				floors[s.Partition] = append(floors[s.Partition], floor{a.End, a.Offset + 1, func() string { return h.row(id) }})
+				floors[s.Partition] = append(floors[s.Partition], floor{a.End, r.Epoch + 1, a.Offset + 1, func() string { return h.row(id) }})
 			}
 		}
 	}
 	for p, reads := range h.Reads {
 		for _, r := range reads {
-			floors[p] = append(floors[p], floor{r.At, r.Offset + 1, r.row})
+			floors[p] = append(floors[p], floor{r.At, r.Epoch + 1, r.Offset + 1, r.row})
 		}
 	}
 	for p, ends := range h.Ends {
 		var claims []claim
 		for _, e := range ends {
-			floors[p] = append(floors[p], floor{e.End, e.Offset, e.row})
-			claims = append(claims, claim{e.Start, e.Offset, e.row})
+			floors[p] = append(floors[p], floor{e.End, e.Epoch, e.Offset, e.row})
+			claims = append(claims, claim{e.Start, e.Epoch, e.Offset, e.row})
 		}
 		below(claims, floors[p], func(c claim, f floor) {
 			found = append(found, Violation{"I8", p, fmt.Sprintf("the latest offset fell from %d to %d", f.least, c.value), []string{f.row(), c.reason()}})
@@ -214,15 +237,15 @@ func checkCommitted(h *History) []Violation {
 		for _, c := range h.Commits[group] {
 			tried[c.Partition] = max(tried[c.Partition], c.Offset)
 			if c.Outcome == Acked {
-				floors[c.Partition] = append(floors[c.Partition], floor{c.End, c.Offset, c.row})
+				floors[c.Partition] = append(floors[c.Partition], floor{c.End, 0, c.Offset, c.row})
 			}
 		}
 		for _, s := range seen {
 			if s.Offset > tried[s.Partition] {
 				found = append(found, Violation{"I42", s.Partition, fmt.Sprintf("group %s has an offset committed that nobody committed", group), []string{s.row()}})
 			}
-			floors[s.Partition] = append(floors[s.Partition], floor{s.End, s.Offset, s.row})
-			claims[s.Partition] = append(claims[s.Partition], claim{s.Start, s.Offset, s.row})
+			floors[s.Partition] = append(floors[s.Partition], floor{s.End, 0, s.Offset, s.row})
+			claims[s.Partition] = append(claims[s.Partition], claim{s.Start, 0, s.Offset, s.row})
 		}
 		for p := range claims {
 			below(claims[p], floors[p], func(c claim, f floor) {

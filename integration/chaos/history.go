@@ -121,7 +121,11 @@ type Violation struct {
 }
 
 func (v Violation) String() string {
-	s := fmt.Sprintf("%s %v: %s", v.Invariant, v.Partition, v.Text)
+	s := v.Invariant + " "
+	if v.Partition.Topic != "" {
+		s += v.Partition.String() + " "
+	}
+	s += v.Text
 	for _, row := range v.Rows {
 		s += "\n    " + row
 	}

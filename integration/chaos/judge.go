@@ -75,7 +75,8 @@ func readReplicas(w *World, p Partition) ([]Replica, error) {
 	return all, nil
 }
 
-// broken turns an error into a violation, with what every node says. Only the end of the run itself stays an error.
+// broken turns an error into a violation, with what every node says and what the load has seen so far; the logs cannot
+// be judged then. Only the end of the run itself stays an error.
 func (r *run) broken(ctx context.Context, invariant string, err error) error {
 	if ctx.Err() != nil {
 		return err
@@ -85,5 +86,8 @@ func (r *run) broken(ctx context.Context, invariant string, err error) error {
 		v.Rows = append(v.Rows, n.LogTail(25))
 	}
 	r.report.Violations = append(r.report.Violations, v)
+	h := r.world.Ledger.History()
+	r.report.count(h)
+	r.report.Violations = append(r.report.Violations, h.CheckSeen()...)
 	return nil
 }

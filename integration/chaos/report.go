@@ -80,7 +80,7 @@ func (r *Report) Missing(kinds []FaultKind) []string {
 	return missing
 }
 
-// String is the table of the run, and its violations.
+// String is the table of the run. Violations tell of themselves.
 func (r *Report) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "seed %d: %d cycles bit\n", r.Seed, r.bitten)
@@ -99,8 +99,5 @@ func (r *Report) String() string {
 	n := r.totals
 	fmt.Fprintf(&b, "records: %d sent, %d acknowledged, %d refused, %d without a clear answer; %d reads, %d commits, %d admin operations\n",
 		n.sent, n.acked, n.refused, n.unknown, n.reads, n.commits, n.admin)
-	for _, v := range r.Violations {
-		fmt.Fprintf(&b, "VIOLATION %v\n", v)
-	}
 	return b.String()
 }
