@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/chronik-stream/chronik/bench/host"
 )
 
 // options are the flags. Durations and sizes that a flag leaves at zero depend on Quick.
@@ -69,7 +71,11 @@ func bench(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		}
 	}
 	l := &lab{o: o, newTarget: o.newTarget, log: stderr}
-	r := report{Machine: describeMachine(o.ownBin(), o.Dir, o.Pin), Rows: l.runAll(ctx, chosen)}
+	placement := "broker and client share the cores"
+	if o.Pin {
+		placement = "broker on one core, client on the others"
+	}
+	r := report{Machine: host.Describe(o.ownBin(), o.Dir, placement), Rows: l.runAll(ctx, chosen)}
 	if err := r.writeMarkdown(stdout); err != nil {
 		return err
 	}

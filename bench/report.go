@@ -7,6 +7,8 @@ import (
 	"os"
 	"slices"
 	"strings"
+
+	"github.com/chronik-stream/chronik/bench/host"
 )
 
 // noisyShare is the part of the machine's CPU used by others above which a row is marked.
@@ -14,8 +16,8 @@ const noisyShare = 0.10
 
 // report is a whole run, as --json writes it.
 type report struct {
-	Machine machine `json:"machine"`
-	Rows    []Row   `json:"rows"`
+	Machine host.Machine `json:"machine"`
+	Rows    []Row        `json:"rows"`
 }
 
 func (r report) failed() bool {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/chronik-stream/chronik/bench/host"
 	"github.com/chronik-stream/chronik/bench/load"
 )
 
@@ -115,7 +116,7 @@ func (c idleCase) run(ctx context.Context, l *lab, t Target, w *workload) ([]Row
 	if err := (stream{}).pause(ctx, l.o.Warmup); err != nil {
 		return nil, err
 	}
-	empty, err := readMemory(t.PID())
+	empty, err := host.ReadMemory(t.PID())
 	if err != nil {
 		return nil, err
 	}
@@ -146,14 +147,14 @@ func (c idleCase) run(ctx context.Context, l *lab, t Target, w *workload) ([]Row
 		return nil, err
 	}
 	after, err := readUsage(t.PID())
-	full, memErr := readMemory(t.PID())
+	full, memErr := host.ReadMemory(t.PID())
 	if err := errors.Join(err, memErr, greetAll(ctx, conns)); err != nil {
 		return nil, err
 	}
 	return []Row{factRow(w, []Fact{
-		{"RSS idle, no connection", float64(empty.now) / 1e6, "MB"},
-		{fmt.Sprintf("RSS with %d connections", c.connections), float64(full.now) / 1e6, "MB"},
-		{"per connection", float64(full.now-empty.now) / float64(c.connections) / 1024, "KiB"},
+		{"RSS idle, no connection", float64(empty.Now) / 1e6, "MB"},
+		{fmt.Sprintf("RSS with %d connections", c.connections), float64(full.Now) / 1e6, "MB"},
+		{"per connection", float64(full.Now-empty.Now) / float64(c.connections) / 1024, "KiB"},
 		{"idle CPU, of one core", (after.broker - before.broker).Seconds() / after.at.Sub(before.at).Seconds() * 100, "%"},
 	})}, nil
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/chronik-stream/chronik/bench/host"
 	"github.com/chronik-stream/chronik/bench/load"
 )
 
@@ -154,7 +155,7 @@ func (l *lab) window(ctx context.Context, t Target, w *workload, s stream) (Row,
 	for _, measure := range s.measure {
 		measure(false)
 	}
-	mem, memErr := readMemory(t.PID())
+	mem, memErr := host.ReadMemory(t.PID())
 	if err := errors.Join(pauseErr, err, memErr); err != nil {
 		return Row{}, err
 	}
@@ -164,7 +165,7 @@ func (l *lab) window(ctx context.Context, t Target, w *workload, s stream) (Row,
 	return rowOf(w, before, after, done, mem), nil
 }
 
-func rowOf(w *workload, before, after usage, done load.Progress, mem memory) Row {
+func rowOf(w *workload, before, after usage, done load.Progress, mem host.Memory) Row {
 	seconds := after.at.Sub(before.at).Seconds()
 	cpu := (after.broker - before.broker).Seconds()
 	million, mb := float64(done.Records)/1e6, float64(done.Bytes)/1e6
@@ -175,7 +176,7 @@ func rowOf(w *workload, before, after usage, done load.Progress, mem memory) Row
 		CPUPerMillion: cpu / million, CPUPerGB: cpu / (mb / 1e3),
 		ClientCPUPerMillion: (after.self - before.self).Seconds() / million,
 		ForeignCPU:          foreignShare(before, after),
-		RSSMB:               float64(mem.now) / 1e6, PeakRSSMB: float64(mem.peak) / 1e6,
+		RSSMB:               float64(mem.Now) / 1e6, PeakRSSMB: float64(mem.Peak) / 1e6,
 	}
 }
 

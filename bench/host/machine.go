@@ -1,4 +1,5 @@
-package main
+// Package host reads from /proc what a figure depends on besides the broker: the machine, and what processes use of it.
+package host
 
 import (
 	"debug/buildinfo"
@@ -13,8 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// machine is what a figure depends on besides the broker. What cannot be found out stays empty.
-type machine struct {
+// Machine is what a figure depends on besides the broker. What cannot be found out stays empty.
+type Machine struct {
 	CPU        string `json:"cpu"`
 	Cores      int    `json:"cores"`
 	MemoryMB   int64  `json:"memory_mb"`
@@ -27,14 +28,12 @@ type machine struct {
 	Time       string `json:"time"`
 }
 
-func describeMachine(bin, dir string, pinned bool) machine {
-	m := machine{
+// Describe reads what there is to know; bin is the broker, or empty if it is not known, and dir has its data.
+func Describe(bin, dir, placement string) Machine {
+	m := Machine{
 		CPU: fieldOf("/proc/cpuinfo", "model name"), Cores: runtime.NumCPU(),
-		Filesystem: filesystemOf(dir), Placement: "broker and client share the cores",
+		Filesystem: filesystemOf(dir), Placement: placement,
 		Time: time.Now().UTC().Format(time.RFC3339), Broker: "not started by bench",
-	}
-	if pinned {
-		m.Placement = "broker on one core, client on the others"
 	}
 	var uts unix.Utsname
 	if unix.Uname(&uts) == nil {
@@ -62,7 +61,7 @@ func describeMachine(bin, dir string, pinned bool) machine {
 }
 
 // String is the line below the table.
-func (m machine) String() string {
+func (m Machine) String() string {
 	parts := []string{fmt.Sprintf("%d cores (%s), %d MB", m.Cores, m.CPU, m.MemoryMB), "Linux " + m.Kernel, m.Filesystem, m.Go, m.Broker}
 	if m.Commit != "" {
 		parts = append(parts, "commit "+m.Commit[:min(len(m.Commit), 12)])
