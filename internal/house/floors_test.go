@@ -31,7 +31,7 @@ var floors = map[string][]string{
 	"httpapi":        {"internal"},
 	"cmd":            {"broker", "partition/log", "wire/record", "internal"},
 	"integration":    {"integration", "internal"},
-	"bench":          {"bench", "internal"},
+	"bench":          {"bench", "integration", "internal"},
 }
 
 // roomOf is the longest room that holds the package directory dir.
