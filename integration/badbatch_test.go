@@ -135,7 +135,7 @@ func createWith(t *testing.T, addr, topic string, config map[string]string) {
 		t.Fatal(err)
 	}
 	defer cl.close()
-	if err := cl.create(t.Context(), topic, 1, config); err != nil {
+	if err := cl.create(t.Context(), topic, 1, 1, config); err != nil {
 		t.Fatal(err)
 	}
 }

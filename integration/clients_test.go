@@ -78,7 +78,7 @@ func rows(t *testing.T) []clientRow {
 	}
 }
 
-// TestClients is the matrix: every client does everything it can, at once, against one broker.
+// TestClients is the matrix against one broker.
 func TestClients(t *testing.T) {
 	addr := os.Getenv("CHRONIK_TEST_BROKER")
 	var b *broker
@@ -86,18 +86,29 @@ func TestClients(t *testing.T) {
 		b = startBroker(t)
 		addr = b.kafka
 	}
-	run := strconv.FormatInt(time.Now().UnixMilli()%1e9, 36) // a broker that already ran may hold another run's topics
-	e := env{addr: addr, t0: time.Now().Add(-10*time.Minute).UnixMilli() / 1000 * 1000, fixture: "fixture-" + run}
-	writeFixtures(t, addr, e.fixture, e.t0)
+	m := runMatrix(t, []string{addr}, 1)
+	if b != nil {
+		b.alive(t)
+	}
+	m.publish(t, "matrix", b != nil && !isReference())
+}
 
-	var m matrix
+// runMatrix lets every client do everything it can, at once, with topics of so many replicas. Each is told of one address;
+// they take turns.
+func runMatrix(t *testing.T, addrs []string, replicas int) *matrix {
+	run := strconv.FormatInt(time.Now().UnixMilli()%1e9, 36) // a broker that already ran may hold another run's topics
+	e := env{addr: addrs[0], replicas: replicas, t0: time.Now().Add(-10*time.Minute).UnixMilli() / 1000 * 1000, fixture: "fixture-" + run}
+	writeFixtures(t, e)
+
+	m := &matrix{}
 	t.Run("rows", func(t *testing.T) {
 		for i, c := range rows(t) {
-			prefix := fmt.Sprintf("row-%s-%d", run, i)
-			r := m.row(c.name)
+			r := m.row(c.name, fmt.Sprintf("row-%s-%d", run, i))
 			if testing.Short() && !c.inGo {
 				continue
 			}
+			e := e
+			e.addr = addrs[i%len(addrs)]
 			t.Run(c.name, func(t *testing.T) {
 				t.Parallel()
 				r.t = t
@@ -105,12 +116,9 @@ func TestClients(t *testing.T) {
 				defer r.close(began)
 				ctx, cancel := context.WithTimeout(t.Context(), rowDeadline)
 				defer cancel()
-				c.run(ctx, r, e, prefix)
+				c.run(ctx, r, e, r.prefix)
 			})
 		}
 	})
-	if b != nil {
-		b.alive(t)
-	}
-	m.publish(t, b != nil && !isReference())
+	return m
 }

@@ -69,7 +69,7 @@ func TestCrash(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer adm.close()
-	if err := adm.create(ctx, "ledger", crashPartitions, map[string]string{"segment.bytes": crashSegmentBytes}); err != nil {
+	if err := adm.create(ctx, "ledger", crashPartitions, 1, map[string]string{"segment.bytes": crashSegmentBytes}); err != nil {
 		t.Fatal(err)
 	}
 	l, o := newLedger("ledger", crashPartitions), newOffsetLedger("ledger", crashPartitions)
@@ -214,7 +214,7 @@ func TestReadyAfterKill(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer adm.close()
-	if err := adm.create(ctx, "large", 4, map[string]string{"segment.bytes": strconv.Itoa(128 << 20)}); err != nil {
+	if err := adm.create(ctx, "large", 4, 1, map[string]string{"segment.bytes": strconv.Itoa(128 << 20)}); err != nil {
 		t.Fatal(err)
 	}
 	began := time.Now()

@@ -136,22 +136,22 @@ func verifyStored(ctx context.Context, addr, topic, codec string, t0 int64, f fi
 	return nil
 }
 
-// writeFixtures fills NAME-CODEC with recordSet for every codec: what the clients read that they did not write.
-func writeFixtures(t *testing.T, addr, name string, t0 int64) {
+// writeFixtures fills FIXTURE-CODEC with recordSet for every codec: what the clients read that they did not write.
+func writeFixtures(t *testing.T, e env) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	cl, err := newFranz(addr)
+	cl, err := newFranz(e.addr)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer cl.close()
 	for _, codec := range allCodecs {
-		topic := name + "-" + codec
-		if err := cl.create(ctx, topic, 1, nil); err != nil {
+		topic := e.fixture + "-" + codec
+		if err := cl.create(ctx, topic, 1, e.replicas, nil); err != nil {
 			t.Fatalf("creating fixture %s: %v", topic, err)
 		}
-		if err := cl.produce(ctx, topic, codec, recordSet(t0)); err != nil {
+		if err := cl.produce(ctx, topic, codec, recordSet(e.t0)); err != nil {
 			t.Fatalf("filling fixture %s: %v", topic, err)
 		}
 	}

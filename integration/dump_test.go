@@ -31,7 +31,7 @@ func TestDumpLog(t *testing.T) {
 	defer cl.close()
 	// The smallest segments that Kafka 4 allows, and an index entry for every batch.
 	config := map[string]string{"segment.bytes": "1048576", "index.interval.bytes": "0"}
-	if err := cl.create(ctx, "dumped", 1, config); err != nil {
+	if err := cl.create(ctx, "dumped", 1, 1, config); err != nil {
 		t.Fatal(err)
 	}
 	want := fillForDump(ctx, t, b.kafka)

@@ -28,12 +28,12 @@ func newFranz(addr string) (*franz, error) {
 
 func (f *franz) close() { f.adm.Close() }
 
-func (f *franz) create(ctx context.Context, topic string, partitions int, config map[string]string) error {
+func (f *franz) create(ctx context.Context, topic string, partitions, replicas int, config map[string]string) error {
 	pointers := map[string]*string{}
 	for k, v := range config {
 		pointers[k] = &v
 	}
-	_, err := f.adm.CreateTopic(ctx, int32(partitions), 1, pointers, topic)
+	_, err := f.adm.CreateTopic(ctx, int32(partitions), int16(replicas), pointers, topic)
 	return err
 }
 

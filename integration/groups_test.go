@@ -19,7 +19,7 @@ func groupTopic(ctx context.Context, t *testing.T, addr, topic string, partition
 		t.Fatal(err)
 	}
 	defer cl.close()
-	if err := cl.create(ctx, topic, partitions, nil); err != nil {
+	if err := cl.create(ctx, topic, partitions, 1, nil); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -64,7 +64,7 @@ func (k *kcat) run(ctx context.Context, stdin string, args ...string) ([]byte, e
 	return out, nil
 }
 
-func (k *kcat) create(context.Context, string, int, map[string]string) error {
+func (k *kcat) create(context.Context, string, int, int, map[string]string) error {
 	return lacksError("kcat has no admin requests; its topics are created by another client")
 }
 

@@ -39,8 +39,9 @@ type row struct {
 	Cells map[string]cell `json:"cells"`
 	Took  int64           `json:"ms"`
 
-	t  *testing.T // of the row's subtest, set when that starts
-	mu sync.Mutex // guards Cells
+	prefix string     // of its topics
+	t      *testing.T // of the row's subtest, set when that starts
+	mu     sync.Mutex // guards Cells
 }
 
 func (r *row) set(op string, c cell) {
@@ -85,13 +86,13 @@ func (r *row) close(began time.Time) {
 	}
 }
 
-// matrix is the result of TestClients.
+// matrix is the result of one run of all clients.
 type matrix struct {
 	Rows []*row `json:"rows"`
 }
 
-func (m *matrix) row(name string) *row {
-	r := &row{Name: name, Cells: map[string]cell{}}
+func (m *matrix) row(name, prefix string) *row {
+	r := &row{Name: name, prefix: prefix, Cells: map[string]cell{}}
 	m.Rows = append(m.Rows, r)
 	return r
 }
@@ -100,8 +101,11 @@ func (m *matrix) row(name string) *row {
 func (m *matrix) markdown() string {
 	var b strings.Builder
 	b.WriteString("# Clients\n\n")
-	b.WriteString("What each client was seen to do against Chronik. `go test ./integration -run TestClients -update` writes this\n")
-	b.WriteString("file; a test run that differs from it fails. `–` means that the client has no such operation (the notes say why).\n\n")
+	b.WriteString("What each client was seen to do against Chronik: against one node (`TestClients`), and against three that keep three\n")
+	b.WriteString("replicas of every topic, `min.insync.replicas=2`, where a client is told of a single node, another one from row to\n")
+	b.WriteString("row, and finds the leaders by itself (`TestClientsOnThreeNodes`). There is one table because both runs must come to\n")
+	b.WriteString("it: `go test ./integration -run TestClients -update` writes this file, and a run of either that differs from it\n")
+	b.WriteString("fails. `–` means that the client has no such operation (the notes say why).\n\n")
 	b.WriteString("| client |")
 	for _, op := range operations {
 		fmt.Fprintf(&b, " %s |", op.title)
@@ -149,8 +153,9 @@ func (m *matrix) table() string {
 	return b.String()
 }
 
-// publish keeps the matrix for CI. If it is Chronik's it holds docs/clients.md to it or, with -update, writes that.
-func (m *matrix) publish(t *testing.T, chronik bool) {
+// publish keeps the matrix for CI as NAME.json. If it is Chronik's it holds docs/clients.md to it or, with -update, writes
+// that.
+func (m *matrix) publish(t *testing.T, name string, chronik bool) {
 	t.Log("\n" + m.table())
 	text, err := json.MarshalIndent(m, "", "  ")
 	if err != nil {
@@ -159,7 +164,7 @@ func (m *matrix) publish(t *testing.T, chronik bool) {
 	if err := os.MkdirAll(cacheDir, 0o777); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(cacheDir, "matrix.json"), text, 0o666); err != nil {
+	if err := os.WriteFile(filepath.Join(cacheDir, name+".json"), text, 0o666); err != nil {
 		t.Fatal(err)
 	}
 	if !chronik || t.Failed() || !m.whole() {

@@ -35,7 +35,7 @@ func TestManyPartitions(t *testing.T) {
 	defer adm.close()
 	began := time.Now()
 	for i := range manyTopics {
-		if err := adm.create(ctx, fmt.Sprintf("many-%d", i), partitions, nil); err != nil {
+		if err := adm.create(ctx, fmt.Sprintf("many-%d", i), partitions, 1, nil); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -1,14 +1,12 @@
 package integration
 
 import (
-	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"net"
-	"slices"
-	"strings"
+	"strconv"
 	"time"
 )
 
@@ -148,8 +146,27 @@ const (
 	keyOffsetCommit, keyOffsetFetch, keyCoordinator   = 8, 9, 10
 )
 
-// metadataV0 returns the partitions of each topic that has no error. No names means all topics.
-func (c *rawConn) metadataV0(topics ...string) (map[string]int, error) {
+// rawCode is an error code in a response.
+type rawCode int16
+
+func (c rawCode) Error() string { return fmt.Sprintf("error code %d", int16(c)) }
+
+// orCode is err or, if that is nil, the code as an error.
+func orCode(err error, code int16) error {
+	if err != nil || code == 0 {
+		return err
+	}
+	return rawCode(code)
+}
+
+// rawTopic is what the metadata say of a topic.
+type rawTopic struct {
+	partitions int
+	leader     string // of partition 0, host:port
+}
+
+// metadataV0 returns each topic that has no error. No names means all topics.
+func (c *rawConn) metadataV0(topics ...string) (map[string]rawTopic, error) {
 	var body wireBuf
 	body.i32(int32(len(topics)))
 	for _, t := range topics {
@@ -159,19 +176,20 @@ func (c *rawConn) metadataV0(topics ...string) (map[string]int, error) {
 	if err != nil {
 		return nil, err
 	}
-	for range r.count() { // brokers: id, host, port
-		r.i32()
-		r.str()
-		r.i32()
+	brokers := map[int32]string{}
+	for range r.count() {
+		id, host, port := r.i32(), r.str(), r.i32()
+		brokers[id] = net.JoinHostPort(host, strconv.Itoa(int(port)))
 	}
-	found := map[string]int{}
+	found := map[string]rawTopic{}
 	for range r.count() {
 		code, name := r.i16(), r.str()
-		partitions := r.count()
-		for range partitions {
+		topic := rawTopic{partitions: r.count()}
+		for range topic.partitions {
 			code = max(code, r.i16())
-			r.i32() // partition
-			r.i32() // leader
+			if partition, leader := r.i32(), r.i32(); partition == 0 {
+				topic.leader = brokers[leader]
+			}
 			for range r.count() {
 				r.i32() // replicas
 			}
@@ -180,7 +198,7 @@ func (c *rawConn) metadataV0(topics ...string) (map[string]int, error) {
 			}
 		}
 		if code == 0 {
-			found[name] = partitions
+			found[name] = topic
 		}
 	}
 	if len(r.b) > 0 {
@@ -213,10 +231,7 @@ func (c *rawConn) produceV0(topic string, acks int16, set []byte) (int64, error)
 	if r.err != nil || name != topic || partition != 0 || len(r.b) > 0 {
 		return 0, fmt.Errorf("a malformed produce response: %s-%d, %d bytes left, %v", name, partition, len(r.b), r.err)
 	}
-	if code != 0 {
-		return 0, fmt.Errorf("produce: error code %d", code)
-	}
-	return base, nil
+	return base, orCode(nil, code)
 }
 
 // fetchV0 returns partition 0 from an offset on.
@@ -240,8 +255,8 @@ func (c *rawConn) fetchV0(topic string, from int64) ([]rec, error) {
 	r.count()
 	_, code, hw := r.i32(), r.i16(), r.i64()
 	set := r.bytes()
-	if r.err != nil || code != 0 || len(r.b) > 0 {
-		return nil, fmt.Errorf("fetch: error code %d, high watermark %d, %d bytes left, %v", code, hw, len(r.b), r.err)
+	if err := orCode(r.err, code); err != nil || len(r.b) > 0 {
+		return nil, fmt.Errorf("fetch: high watermark %d, %d bytes left, %w", hw, len(r.b), err)
 	}
 	return parseRawSet(set)
 }
@@ -268,25 +283,25 @@ func (c *rawConn) offsetsV0(topic string, time int64) ([]int64, error) {
 	for i := range offsets {
 		offsets[i] = r.i64()
 	}
-	if r.err != nil || code != 0 {
-		return nil, fmt.Errorf("offsets: error code %d, %v", code, r.err)
-	}
-	return offsets, nil
+	return offsets, orCode(r.err, code)
 }
 
-// coordinatorV0 is ConsumerMetadata, as 0.8 called it.
-func (c *rawConn) coordinatorV0(group string) error {
+// coordinatorV0 is ConsumerMetadata, as 0.8 called it. It returns the coordinator's host:port.
+func (c *rawConn) coordinatorV0(group string) (string, error) {
 	var body wireBuf
 	body.str(group)
 	r, err := c.call(keyCoordinator, 0, body)
 	if err != nil {
-		return err
+		return "", err
 	}
 	code, node, host, port := r.i16(), r.i32(), r.str(), r.i32()
-	if r.err != nil || code != 0 || node < 0 || host == "" || port <= 0 {
-		return fmt.Errorf("coordinator: error code %d, node %d at %q:%d, %v", code, node, host, port, r.err)
+	if err := orCode(r.err, code); err != nil {
+		return "", err
 	}
-	return nil
+	if node < 0 || host == "" || port <= 0 {
+		return "", fmt.Errorf("the coordinator is node %d at %q:%d", node, host, port)
+	}
+	return net.JoinHostPort(host, strconv.Itoa(int(port))), nil
 }
 
 // commit is OffsetCommit v0 or v1 of a group without members.
@@ -313,10 +328,8 @@ func (c *rawConn) commit(version int16, group, topic string, offset int64) error
 	r.count()
 	r.str()
 	r.count()
-	if _, code := r.i32(), r.i16(); r.err != nil || code != 0 {
-		return fmt.Errorf("offset commit v%d: error code %d, %v", version, code, r.err)
-	}
-	return nil
+	_, code := r.i32(), r.i16()
+	return orCode(r.err, code)
 }
 
 // committed is OffsetFetch v0 or v1.
@@ -335,143 +348,11 @@ func (c *rawConn) committed(version int16, group, topic string) (int64, error) {
 	r.str()
 	r.count()
 	_, offset, meta, code := r.i32(), r.i64(), r.str(), r.i16()
-	if r.err != nil || code != 0 || meta != "note" {
-		return 0, fmt.Errorf("offset fetch v%d: error code %d, metadata %q, %v", version, code, meta, r.err)
+	if err := orCode(r.err, code); err != nil {
+		return 0, err
+	}
+	if meta != "note" {
+		return 0, fmt.Errorf("offset fetch v%d: metadata %q", version, meta)
 	}
 	return offset, nil
-}
-
-// rawRow is the row of 0.8: what its clients could do, with their bytes.
-func rawRow(_ context.Context, r *row, e env, prefix string) {
-	c, err := dialRaw(e.addr)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	defer c.Close()
-	codecs := []string{"none", "gzip", "snappy"}
-	for _, op := range []string{"config", "group", "groups", "delete"} {
-		r.run(op, func() (string, error) { return "", lacksError("0.8 has no such request") })
-	}
-	r.run("create", func() (string, error) { return "by asking", rawCreate(c, prefix, codecs) })
-	r.run("list", func() (string, error) {
-		all, err := c.metadataV0()
-		if err == nil && all[prefix+"-none"] == 0 {
-			err = fmt.Errorf("listed %v", all)
-		}
-		return "", err
-	})
-	r.run("describe", func() (string, error) {
-		found, err := c.metadataV0(e.fixture + "-none")
-		if err == nil && found[e.fixture+"-none"] != 1 {
-			err = fmt.Errorf("described %v", found)
-		}
-		return "", err
-	})
-	r.run("produce", func() (string, error) { return strings.Join(codecs, " "), rawProduce(c, e, prefix, codecs) })
-	r.run("consume", func() (string, error) {
-		f := fidelity{noHeaders: true, ownTime: true}
-		for _, codec := range codecs {
-			for _, topic := range []string{prefix + "-" + codec, e.fixture + "-" + codec} {
-				got, err := c.fetchV0(topic, 0)
-				if err == nil && len(got) < recordCount {
-					err = fmt.Errorf("%d records of %d", len(got), recordCount)
-				}
-				if err == nil {
-					err = checkRecords(got[:recordCount], 0, e.t0, f)
-				}
-				if err != nil {
-					return "", fmt.Errorf("%s: %w", topic, err)
-				}
-			}
-		}
-		return strings.Join(codecs, " "), nil
-	})
-	r.run("resume", func() (string, error) { return "", rawResume(c, e, prefix+"-r") })
-	r.run("time", func() (string, error) {
-		start, err := c.offsetsV0(e.fixture+"-none", -2)
-		end, err2 := c.offsetsV0(e.fixture+"-none", -1)
-		if err := errors.Join(err, err2); err != nil {
-			return "", err
-		}
-		if !slices.Equal(start, []int64{0}) || len(end) == 0 || end[0] != recordCount {
-			return "", fmt.Errorf("start %v, end %v", start, end)
-		}
-		return "start, end", nil
-	})
-}
-
-// rawCreate asks for topics that do not exist, which creates them.
-func rawCreate(c *rawConn, prefix string, codecs []string) error {
-	for _, codec := range codecs {
-		var last error
-		there := eventually(context.Background(), rawDeadline, func() bool {
-			var found map[string]int
-			found, last = c.metadataV0(prefix + "-" + codec)
-			return last != nil || found[prefix+"-"+codec] > 0
-		})
-		if !there || last != nil {
-			return fmt.Errorf("%s-%s did not appear: %w", prefix, codec, last)
-		}
-	}
-	return nil
-}
-
-func rawProduce(c *rawConn, e env, prefix string, codecs []string) error {
-	f := fidelity{noHeaders: true, ownTime: true, legacy: true}
-	for i, codec := range codecs {
-		set, err := rawSet(codec, recordSet(e.t0))
-		if err != nil {
-			return err
-		}
-		base, err := c.produceV0(prefix+"-"+codec, int16(1-2*(i%2)), set) // acks 1 and −1
-		if err != nil {
-			return fmt.Errorf("%s: %w", codec, err)
-		}
-		if base != 0 {
-			return fmt.Errorf("%s: base offset %d", codec, base)
-		}
-		ctx, cancel := context.WithTimeout(context.Background(), rawDeadline)
-		defer cancel()
-		if err := verifyStored(ctx, e.addr, prefix+"-"+codec, codec, e.t0, f); err != nil {
-			return err
-		}
-	}
-	// acks 0 has no response: the next response belongs to the next request.
-	if _, err := c.produceV0(prefix+"-none", 0, rawMessage(0, 0, nil, []byte("unasked"))); err != nil {
-		return err
-	}
-	var last error
-	arrived := eventually(context.Background(), rawDeadline, func() bool {
-		var end []int64
-		end, last = c.offsetsV0(prefix+"-none", -1)
-		return last != nil || len(end) > 0 && end[0] == recordCount+1
-	})
-	if !arrived {
-		return errors.New("what was produced with acks=0 did not arrive")
-	}
-	return last
-}
-
-func rawResume(c *rawConn, e env, group string) error {
-	if err := c.coordinatorV0(group); err != nil {
-		return err
-	}
-	for version := range int16(2) {
-		if version == 0 && isReference() {
-			continue // v0 meant offsets in ZooKeeper, which a Kafka without ZooKeeper refuses
-		}
-		at := resumeAt + int64(version)
-		name := fmt.Sprintf("%s%d", group, version)
-		if err := c.commit(version, name, e.fixture+"-none", at); err != nil {
-			return err
-		}
-		got, err := c.committed(version, name, e.fixture+"-none")
-		if err != nil {
-			return err
-		}
-		if got != at {
-			return fmt.Errorf("v%d: committed %d, got back %d", version, at, got)
-		}
-	}
-	return nil
 }

@@ -26,7 +26,7 @@ func TestRestart(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	must(cl.create(ctx, "kept", 3, map[string]string{"retention.ms": "7200000"}))
+	must(cl.create(ctx, "kept", 3, 1, map[string]string{"retention.ms": "7200000"}))
 	must(cl.produce(ctx, "kept", "lz4", recordSet(t0)))
 	must(cl.consumeAndCommit(ctx, "kept-group", "kept", resumeAt))
 	old, err := newSarama(b.kafka, sarama.V2_5_0_0)

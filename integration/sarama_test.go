@@ -56,12 +56,13 @@ func (s *saramaClient) lacksBefore(v sarama.KafkaVersion) error {
 	return lacksError("the protocol of " + s.version.String() + " has no such request")
 }
 
-func (s *saramaClient) create(_ context.Context, topic string, partitions int, config map[string]string) error {
+func (s *saramaClient) create(_ context.Context, topic string, partitions, replicas int, config map[string]string) error {
 	entries := map[string]*string{}
 	for k, v := range config {
 		entries[k] = &v
 	}
-	return s.adm.CreateTopic(topic, &sarama.TopicDetail{NumPartitions: int32(partitions), ReplicationFactor: 1, ConfigEntries: entries}, false)
+	detail := &sarama.TopicDetail{NumPartitions: int32(partitions), ReplicationFactor: int16(replicas), ConfigEntries: entries}
+	return s.adm.CreateTopic(topic, detail, false)
 }
 
 func (s *saramaClient) list(context.Context) ([]string, error) {

@@ -18,7 +18,7 @@ const (
 // client is what the scenario asks of a client that is driven from Go. A method that the client has no means for
 // returns a lacksError. Reading and writing mean partition 0.
 type client interface {
-	create(ctx context.Context, topic string, partitions int, config map[string]string) error
+	create(ctx context.Context, topic string, partitions, replicas int, config map[string]string) error
 	list(ctx context.Context) ([]string, error)
 	describe(ctx context.Context, topic string) (partitions int, config map[string]string, err error)
 	alter(ctx context.Context, topic, key, value string) error
@@ -52,9 +52,10 @@ type traits struct {
 
 // env is where a row runs.
 type env struct {
-	addr    string
-	t0      int64  // time of record 0, ms
-	fixture string // prefix of the fixture topics
+	addr     string // of one node; the client is to find the others
+	replicas int    // of each topic
+	t0       int64  // time of record 0, ms
+	fixture  string // prefix of the fixture topics
 }
 
 // topicNames are the topics of a row. Scripts make the same ones from their prefix.
@@ -74,7 +75,9 @@ func runScenario(ctx context.Context, r *row, e env, prefix string, cl, admin cl
 			return do(ctx)
 		})
 	}
-	if !step("create", func(ctx context.Context) (string, error) { return "", createAll(ctx, cl, admin, prefix, tr.writes) }) {
+	if !step("create", func(ctx context.Context) (string, error) {
+		return "", createAll(ctx, cl, admin, e.replicas, prefix, tr.writes)
+	}) {
 		return // the rest would only wait for topics that never come
 	}
 	step("list", func(ctx context.Context) (string, error) {
@@ -135,27 +138,27 @@ func runScenario(ctx context.Context, r *row, e env, prefix string, cl, admin cl
 	step("delete", func(ctx context.Context) (string, error) { return "", deleteStep(ctx, cl, names.gone) })
 }
 
-func createAll(ctx context.Context, cl, admin client, prefix string, codecs []string) error {
+func createAll(ctx context.Context, cl, admin client, replicas int, prefix string, codecs []string) error {
 	names := namesFor(prefix)
-	first := cl.create(ctx, names.plain, 4, map[string]string{"retention.ms": "3600000"})
+	first := cl.create(ctx, names.plain, 4, replicas, map[string]string{"retention.ms": "3600000"})
 	var lacks lacksError
 	switch {
 	case errors.As(first, &lacks):
 		cl = admin
-		if err := cl.create(ctx, names.plain, 4, map[string]string{"retention.ms": "3600000"}); err != nil {
+		if err := cl.create(ctx, names.plain, 4, replicas, map[string]string{"retention.ms": "3600000"}); err != nil {
 			return err
 		}
 	case first != nil:
 		return first
 	}
-	if err := cl.create(ctx, names.group, groupPartitions, nil); err != nil {
+	if err := cl.create(ctx, names.group, groupPartitions, replicas, nil); err != nil {
 		return err
 	}
-	if err := cl.create(ctx, names.gone, 1, nil); err != nil {
+	if err := cl.create(ctx, names.gone, 1, replicas, nil); err != nil {
 		return err
 	}
 	for _, codec := range codecs {
-		if err := cl.create(ctx, prefix+"-"+codec, 1, nil); err != nil {
+		if err := cl.create(ctx, prefix+"-"+codec, 1, replicas, nil); err != nil {
 			return err
 		}
 	}

@@ -62,13 +62,18 @@ func verifyProduced(ctx context.Context, e env, prefix, codecs string, f fidelit
 	return nil
 }
 
-// scriptRow runs a client as a process: COMMAND… BOOTSTRAP PREFIX T0 FIXTURE.
+// arguments are what a client that is a process is told.
+func (e env) arguments(prefix string) []string {
+	return []string{e.addr, prefix, strconv.FormatInt(e.t0, 10), e.fixture, strconv.Itoa(e.replicas)}
+}
+
+// scriptRow runs a client as a process: COMMAND… BOOTSTRAP PREFIX T0 FIXTURE REPLICAS.
 func scriptRow(f fidelity, command ...string) func(context.Context, *row, env, string) {
 	return func(ctx context.Context, r *row, e env, prefix string) {
 		if _, err := os.Stat(command[0]); filepath.IsAbs(command[0]) && err != nil {
 			r.t.Fatalf("%v: run integration/setup.sh", err)
 		}
-		args := append(command[1:len(command):len(command)], e.addr, prefix, strconv.FormatInt(e.t0, 10), e.fixture)
+		args := append(command[1:len(command):len(command)], e.arguments(prefix)...)
 		cmd := exec.CommandContext(ctx, command[0], args...)
 		cmd.Dir = filepath.Join(repoRoot, "integration", "clients")
 		cmd.Env = append(os.Environ(), "NODE_PATH="+filepath.Join(cacheDir, "node", "node_modules"), "KAFKAJS_NO_PARTITIONER_WARNING=1")

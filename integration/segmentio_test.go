@@ -23,8 +23,8 @@ func newSegmentio(addr string) *segmentio {
 
 func (s *segmentio) close() {}
 
-func (s *segmentio) create(ctx context.Context, topic string, partitions int, config map[string]string) error {
-	tc := kafka.TopicConfig{Topic: topic, NumPartitions: partitions, ReplicationFactor: 1}
+func (s *segmentio) create(ctx context.Context, topic string, partitions, replicas int, config map[string]string) error {
+	tc := kafka.TopicConfig{Topic: topic, NumPartitions: partitions, ReplicationFactor: replicas}
 	for k, v := range config {
 		tc.ConfigEntries = append(tc.ConfigEntries, kafka.ConfigEntry{ConfigName: k, ConfigValue: v})
 	}

@@ -35,7 +35,7 @@ const (
 // javaClientsRow is Kafka's own producer, consumer and admin client.
 func javaClientsRow(ctx context.Context, r *row, e env, prefix string) {
 	j := startJVM(r.t)
-	a, err := j.run(ctx, "JavaClients", "", e.addr, prefix, strconv.FormatInt(e.t0, 10), e.fixture)
+	a, err := j.run(ctx, "JavaClients", "", e.arguments(prefix)...)
 	if err != nil {
 		r.t.Error(err)
 	}
@@ -49,9 +49,10 @@ func javaClientsRow(ctx context.Context, r *row, e env, prefix string) {
 
 // toolbox calls Kafka's tools against one broker.
 type toolbox struct {
-	j    *jvm
-	addr string
-	dir  string // for the files that tools read
+	j        *jvm
+	addr     string
+	replicas int    // of each topic
+	dir      string // for the files that tools read
 }
 
 // call runs a tool and returns its standard output.
@@ -100,7 +101,7 @@ func (b *toolbox) file(name, content string) (string, error) {
 
 // toolsRow is what an operator types.
 func toolsRow(ctx context.Context, r *row, e env, prefix string) {
-	b := &toolbox{j: startJVM(r.t), addr: e.addr, dir: r.t.TempDir()}
+	b := &toolbox{j: startJVM(r.t), addr: e.addr, replicas: e.replicas, dir: r.t.TempDir()}
 	names := namesFor(prefix)
 	step := func(op, detail string, do func(ctx context.Context) error) bool {
 		return r.run(op, func() (string, error) {
@@ -135,9 +136,9 @@ func toolsRow(ctx context.Context, r *row, e env, prefix string) {
 
 func (b *toolbox) create(ctx context.Context, prefix string, names topicNames) error {
 	err := b.expect(ctx, []string{"Created topic " + names.plain}, kafkaTopics, "--create", "--topic", names.plain, "--partitions", "4",
-		"--replication-factor", "1", "--config", "retention.ms=3600000")
+		"--replication-factor", strconv.Itoa(b.replicas), "--config", "retention.ms=3600000")
 	for _, topic := range []string{names.gone, prefix + "-none", prefix + "-gzip", prefix + "-snappy", prefix + "-lz4", prefix + "-zstd"} {
-		_, e := b.call(ctx, kafkaTopics, "--create", "--topic", topic, "--partitions", "1", "--replication-factor", "1")
+		_, e := b.call(ctx, kafkaTopics, "--create", "--topic", topic, "--partitions", "1", "--replication-factor", strconv.Itoa(b.replicas))
 		err = errors.Join(err, e)
 	}
 	_, e := b.call(ctx, kafkaTopics, "--create", "--topic", names.group, "--partitions", strconv.Itoa(groupPartitions))
@@ -146,7 +147,7 @@ func (b *toolbox) create(ctx context.Context, prefix string, names topicNames) e
 
 func (b *toolbox) describe(ctx context.Context, names topicNames) error {
 	return errors.Join(
-		b.expect(ctx, []string{"PartitionCount: 4", "ReplicationFactor: 1", "retention.ms=3600000", "Partition: 3", "Isr: "},
+		b.expect(ctx, []string{"PartitionCount: 4", fmt.Sprintf("ReplicationFactor: %d", b.replicas), "retention.ms=3600000", "Partition: 3", "Isr: "},
 			kafkaTopics, "--describe", "--topic", names.plain),
 		b.expect(ctx, []string{`"partition":"` + names.plain + `-0"`, `"offsetLag":0`}, kafkaLogDirs, "--describe", "--topic-list", names.plain),
 		b.expect(ctx, []string{"Produce(0): 0 to ", "Fetch(1): "}, kafkaBrokerAPIVersions),

@@ -1,5 +1,6 @@
-// kafkajs in the matrix: BOOTSTRAP PREFIX T0 FIXTURE, one JSON line an operation. Beside gzip, which it has itself, it
-// speaks snappy through its plug-in; its lz4 and zstd plug-ins need a compiler.
+// kafkajs in the matrix: BOOTSTRAP PREFIX T0 FIXTURE, one JSON line an operation. How many replicas its topics have is
+// left to the broker. Beside gzip, which it has itself, it speaks snappy through its plug-in; its lz4 and zstd plug-ins
+// need a compiler.
 'use strict'
 
 const { CompressionCodecs, CompressionTypes, ConfigResourceTypes, Kafka, logLevel } = require('kafkajs')

@@ -27,8 +27,8 @@ class AioKafka:
         await admin.start()
         return admin
 
-    def create(self, topic, partitions, configs):
-        response = self.do(self.admin.create_topics([NewTopic(topic, partitions, 1, topic_configs=configs)]))
+    def create(self, topic, partitions, replicas, configs):
+        response = self.do(self.admin.create_topics([NewTopic(topic, partitions, replicas, topic_configs=configs)]))
         check(response.topic_errors[0][1] == 0, "%s", response)
 
     def list(self):
@@ -147,10 +147,10 @@ class AioKafka:
 
 
 def main():
-    _, bootstrap, prefix, t0, fixture = arguments()
+    _, bootstrap, prefix, t0, fixture, replicas = arguments()
     client = AioKafka(bootstrap)
     try:
-        Scenario(client, prefix, t0, fixture).run()
+        Scenario(client, prefix, t0, fixture, replicas).run()
     finally:
         client.close()
 

@@ -11,8 +11,8 @@ class Confluent:
         self.common = {"bootstrap.servers": bootstrap}
         self.admin = AdminClient(self.common)
 
-    def create(self, topic, partitions, configs):
-        self.admin.create_topics([NewTopic(topic, partitions, 1, config=configs)])[topic].result(20)
+    def create(self, topic, partitions, replicas, configs):
+        self.admin.create_topics([NewTopic(topic, partitions, replicas, config=configs)])[topic].result(20)
 
     def list(self):
         return self.admin.list_topics(timeout=20).topics
@@ -124,8 +124,8 @@ class Confluent:
 
 
 def main():
-    _, bootstrap, prefix, t0, fixture = arguments()
-    Scenario(Confluent(bootstrap), prefix, t0, fixture).run()
+    _, bootstrap, prefix, t0, fixture, replicas = arguments()
+    Scenario(Confluent(bootstrap), prefix, t0, fixture, replicas).run()
 
 
 main()

@@ -24,12 +24,12 @@ class KafkaPython:
         # The admin of 2.0.2 asks the broker for its versions whatever it is told.
         self.admin = KafkaAdminClient(**self.common)
 
-    def create(self, topic, partitions, configs):
+    def create(self, topic, partitions, replicas, configs):
         if MODERN:
-            spec = {"num_partitions": partitions, "replication_factor": 1, "configs": configs}
+            spec = {"num_partitions": partitions, "replication_factor": replicas, "configs": configs}
             self.admin.create_topics({topic: spec})
         else:
-            self.admin.create_topics([NewTopic(topic, partitions, 1, topic_configs=configs)])
+            self.admin.create_topics([NewTopic(topic, partitions, replicas, topic_configs=configs)])
 
     def list(self):
         return self.admin.list_topics()
@@ -191,11 +191,11 @@ class Member:
 
 
 def main():
-    options, bootstrap, prefix, t0, fixture = arguments()
+    options, bootstrap, prefix, t0, fixture, replicas = arguments()
     pinned = [o.split("=")[1] for o in options if o.startswith("--api-version=")]
     version = tuple(int(n) for n in pinned[0].split(".")) if pinned else None
     codecs = CODECS[:4] if version else CODECS  # zstd came with 2.1
-    Scenario(KafkaPython(bootstrap, version), prefix, t0, fixture, codecs, headers=not version).run()
+    Scenario(KafkaPython(bootstrap, version), prefix, t0, fixture, replicas, codecs, headers=not version).run()
 
 
 main()

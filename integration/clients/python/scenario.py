@@ -61,8 +61,8 @@ def until(seconds, cond, message, *args):
 class Scenario:
     """Takes a client through the matrix's columns."""
 
-    def __init__(self, client, prefix, t0, fixture, codecs=CODECS, headers=True):
-        self.client, self.prefix, self.t0, self.fixture = client, prefix, t0, fixture
+    def __init__(self, client, prefix, t0, fixture, replicas, codecs=CODECS, headers=True):
+        self.client, self.prefix, self.t0, self.fixture, self.replicas = client, prefix, t0, fixture, replicas
         self.codecs, self.headers = codecs, headers
 
     def run(self):
@@ -87,11 +87,11 @@ class Scenario:
         return out["ok"]
 
     def create(self):
-        self.client.create(self.prefix, 4, {"retention.ms": "3600000"})
-        self.client.create(self.prefix + "-group", GROUP_PARTITIONS, {})
-        self.client.create(self.prefix + "-gone", 1, {})
+        self.client.create(self.prefix, 4, self.replicas, {"retention.ms": "3600000"})
+        self.client.create(self.prefix + "-group", GROUP_PARTITIONS, self.replicas, {})
+        self.client.create(self.prefix + "-gone", 1, self.replicas, {})
         for codec in self.codecs:
-            self.client.create(self.prefix + "-" + codec, 1, {})
+            self.client.create(self.prefix + "-" + codec, 1, self.replicas, {})
 
     def list(self):
         wanted = {self.prefix, self.prefix + "-group"}
@@ -165,7 +165,7 @@ class Scenario:
 
 
 def arguments():
-    """Options, then BOOTSTRAP PREFIX T0 FIXTURE."""
+    """Options, then BOOTSTRAP PREFIX T0 FIXTURE REPLICAS."""
     options = [a for a in sys.argv[1:] if a.startswith("--")]
-    bootstrap, prefix, t0, fixture = [a for a in sys.argv[1:] if not a.startswith("--")]
-    return options, bootstrap, prefix, int(t0), fixture
+    bootstrap, prefix, t0, fixture, replicas = [a for a in sys.argv[1:] if not a.startswith("--")]
+    return options, bootstrap, prefix, int(t0), fixture, int(replicas)

@@ -158,7 +158,7 @@ public final class Driver {
       invoke(new Run(0, ""), main, help);
     }
     Run unreachable = new Run(0, ""); // nobody listens there: loads the clients and fails within its own deadline
-    String[] list = {"127.0.0.1:1", "warm", "0", "warm"};
+    String[] list = {"127.0.0.1:1", "warm", "0", "warm", "1"};
     invoke(unreachable, "JavaClients", list);
   }
 

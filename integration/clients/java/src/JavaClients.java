@@ -33,7 +33,7 @@ import org.apache.kafka.common.header.internals.RecordHeader;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 import org.apache.kafka.common.serialization.ByteArraySerializer;
 
-/** Kafka's own Java clients in the matrix: BOOTSTRAP PREFIX T0 FIXTURE, one JSON line an operation. */
+/** Kafka's own Java clients in the matrix: BOOTSTRAP PREFIX T0 FIXTURE REPLICAS, one JSON line an operation. */
 public final class JavaClients {
   private static final int RECORDS = 100;
   private static final List<String> CODECS = List.of("none", "gzip", "snappy", "lz4", "zstd");
@@ -43,23 +43,25 @@ public final class JavaClients {
   private final String prefix;
   private final long t0;
   private final String fixture;
+  private final short replicas;
   private final Admin admin;
 
   private interface Step {
     void run() throws Exception;
   }
 
-  private JavaClients(String bootstrap, String prefix, long t0, String fixture) {
+  private JavaClients(String bootstrap, String prefix, long t0, String fixture, short replicas) {
     this.bootstrap = bootstrap;
     this.prefix = prefix;
     this.t0 = t0;
     this.fixture = fixture;
+    this.replicas = replicas;
     this.admin = Admin.create(Map.of("bootstrap.servers", bootstrap, "default.api.timeout.ms", t0 == 0 ? "300" : "20000",
         "request.timeout.ms", t0 == 0 ? "200" : "15000"));
   }
 
   public static void main(String[] args) {
-    JavaClients row = new JavaClients(args[0], args[1], Long.parseLong(args[2]), args[3]);
+    JavaClients row = new JavaClients(args[0], args[1], Long.parseLong(args[2]), args[3], Short.parseShort(args[4]));
     try (row.admin) {
       if (!row.step("create", row::create)) {
         return; // the rest would only wait for topics that never come
@@ -101,9 +103,9 @@ public final class JavaClients {
   private void create() throws Exception {
     List<NewTopic> topics = new ArrayList<>();
     topics.add(new NewTopic(prefix, Optional.of(4), Optional.empty()).configs(Map.of("retention.ms", "3600000")));
-    topics.add(new NewTopic(prefix + "-group", 4, (short) 1));
-    topics.add(new NewTopic(prefix + "-gone", 1, (short) 1));
-    CODECS.forEach(codec -> topics.add(new NewTopic(prefix + "-" + codec, 1, (short) 1)));
+    topics.add(new NewTopic(prefix + "-group", 4, replicas));
+    topics.add(new NewTopic(prefix + "-gone", 1, replicas));
+    CODECS.forEach(codec -> topics.add(new NewTopic(prefix + "-" + codec, 1, replicas)));
     admin.createTopics(topics).all().get();
   }
 
