@@ -3,6 +3,8 @@ package broker
 import (
 	"fmt"
 	"net"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -134,4 +136,38 @@ func TestAThirdNodeTakesOver(t *testing.T) {
 	until(t, "the old leader is not in sync again", func() bool {
 		return len(next.partitionOn("t0", 0).ISR) == 3
 	})
+}
+
+// TestADamagedReplicaIsCopiedAnew: what was lost below the point that was known to be on disk comes back
+// from the leader, and nobody counts on the replica meanwhile (I31).
+func TestADamagedReplicaIsCopiedAnew(t *testing.T) {
+	nodes := startCluster(t, 3, nil)
+	nodes[0].createReplicated("t", 1, 3)
+	until(t, "not every node knows the topic", func() bool { return nodes[1].b.meta.Image().TopicCount()+nodes[2].b.meta.Image().TopicCount() == 2 })
+	leader := nodeOf(t, nodes, nodes[0].partitionOn("t", 0).Leader)
+	for range 20 {
+		until(t, "the leader does not serve", func() bool {
+			return leader.raw().produce(9, -1, "t", 0, testBatch(t, nil, "some", "records")).ErrorCode == 0
+		})
+	}
+	victim := nodeOf(t, nodes, leader.partitionOn("t", 0).Replicas[1])
+	until(t, "the replicas are not in sync", func() bool { return len(leader.partitionOn("t", 0).ISR) == 3 })
+	victim.stop()
+	segment := filepath.Join(victim.dir, "log", "t-0", "00000000000000000000.log")
+	info, err := os.Stat(segment)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(segment, info.Size()/2); err != nil {
+		t.Fatal(err)
+	}
+	victim.start()
+	until(t, "the damaged replica is not in sync again", func() bool {
+		h := victim.b.replicas.get(victim.topicID("t"), 0)
+		return h != nil && len(leader.partitionOn("t", 0).ISR) == 3 && h.replica.Offsets().End == 40
+	})
+	kept, err := filepath.Glob(filepath.Join(victim.dir, "log", "t-0.*-stray"))
+	if err != nil || len(kept) != 1 {
+		t.Errorf("what was damaged is kept in %v, %v", kept, err)
+	}
 }

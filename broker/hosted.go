@@ -77,6 +77,17 @@ func (s *replicaSet) remove(key partitionKey) *hosted {
 	return h
 }
 
+// unserved lists the partitions that could not be opened or are damaged.
+func (s *replicaSet) unserved() []partitionKey {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	list := make([]partitionKey, 0, len(s.failed))
+	for key := range s.failed {
+		list = append(list, key)
+	}
+	return list
+}
+
 // all returns the replicas of this moment, in no order.
 func (s *replicaSet) all() []*hosted {
 	s.mu.RLock()

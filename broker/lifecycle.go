@@ -292,6 +292,9 @@ func (b *Broker) register(ctx context.Context, identity *identity) error {
 			cmd.SuspectPartitions = append(cmd.SuspectPartitions, raftmeta.TopicPartition{TopicID: h.key.topic, Partition: h.key.number})
 		}
 	}
+	for _, key := range b.replicas.unserved() {
+		cmd.SuspectPartitions = append(cmd.SuspectPartitions, raftmeta.TopicPartition{TopicID: key.topic, Partition: key.number})
+	}
 	if n := len(cmd.SuspectPartitions); n > 0 {
 		b.logger.Warn("replicas may lack acknowledged records after the last stop and catch up before they count", "replicas", n)
 	}

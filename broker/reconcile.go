@@ -193,11 +193,16 @@ func (r *reconciler) partition(img *raftmeta.Image, t *raftmeta.Topic, key parti
 	h.replica.Log().SetConfig(r.b.logConfig(cfg))
 	r.b.replicas.put(h)
 	h.applied = applied{}
+	self, ok := img.Broker(r.b.nodeID)
+	registered := ok && self.Epoch == r.b.brokerEpoch.Load()
 	if err := h.replica.Log().Failed(); err != nil {
 		r.b.fetchers.unassign(h.replica)
+		if registered && errors.Is(err, log.ErrQuarantined) && r.canBeReplaced(&t.Partitions[key.number]) {
+			return r.replace(img, t, h, cfg)
+		}
 		return err
 	}
-	if self, ok := img.Broker(r.b.nodeID); !ok || self.Epoch != r.b.brokerEpoch.Load() {
+	if !registered {
 		return nil // the roles in this image are those of an earlier run
 	}
 	if err := r.role(img, t, h); err != nil {
@@ -205,6 +210,24 @@ func (r *reconciler) partition(img *raftmeta.Image, t *raftmeta.Topic, key parti
 	}
 	h.applied = r.wanted(img, t, &t.Partitions[key.number])
 	return nil
+}
+
+// canBeReplaced tells whether a damaged replica can be copied anew: somebody else leads, and nobody counts
+// on this one.
+func (r *reconciler) canBeReplaced(p *raftmeta.Partition) bool {
+	return p.Leader != raftmeta.NoLeader && p.Leader != r.b.nodeID &&
+		!slices.Contains(p.ISR, r.b.nodeID) && !slices.Contains(p.ELR, r.b.nodeID)
+}
+
+// replace begins a damaged replica anew, empty and outside the ISR; what was damaged stays on the disk.
+func (r *reconciler) replace(img *raftmeta.Image, t *raftmeta.Topic, damaged *hosted, cfg *config.TopicConfig) error {
+	r.b.replicas.remove(damaged.key)
+	damaged.replica.Close()
+	if err := r.b.logs.SetAside(damaged.replica.Log()); err != nil {
+		return err
+	}
+	r.b.logger.Warn("a damaged replica is copied anew from its leader, what was damaged is set aside", "topic", t.Name, "partition", damaged.key.number)
+	return r.partition(img, t, damaged.key, cfg)
 }
 
 // role makes a replica what the partition says it is. A change of role ends the copying first, and begins

@@ -32,6 +32,28 @@ func (d *Dir) Remove(l *Log) error {
 	return d.cleaner.lower(l, 0)
 }
 
+// SetAside takes a quarantined log out of service and keeps its directory, renamed like that of a stray, for
+// whoever wants to know what happened: the next Open of the partition begins with an empty log, which its
+// owner fills from a peer (replication.md 14.4).
+func (d *Dir) SetAside(l *Log) error {
+	if err := l.close(false); err != nil && !errors.Is(err, ErrQuarantined) {
+		return fmt.Errorf("set log %s aside: %w", l.id, err)
+	}
+	l.saving.Lock()
+	defer l.saving.Unlock()
+	if err := d.moveAside(l.path, strayKind); err != nil {
+		return fmt.Errorf("set log %s aside: %w", l.id, err)
+	}
+	d.mu.Lock()
+	delete(d.logs, l.key)
+	d.forgetSavedLocked(l.key)
+	d.mu.Unlock()
+	for _, name := range checkpointFiles {
+		d.changed(name)
+	}
+	return nil
+}
+
 // RemoveTopic removes every log of a topic id, open or not.
 func (d *Dir) RemoveTopic(id uuid.ID) error {
 	return d.removeAll(func(log Ident) bool { return log.TopicID == id })
