@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/chronik-stream/chronik/cluster"
 	"github.com/chronik-stream/chronik/raftmeta"
 )
 
@@ -170,4 +172,20 @@ func TestADamagedReplicaIsCopiedAnew(t *testing.T) {
 	if err != nil || len(kept) != 1 {
 		t.Errorf("what was damaged is kept in %v, %v", kept, err)
 	}
+}
+
+// TestALostMetadataLogIsNotFoundedAgain: the same server must not begin an empty log under its old name
+// (I24).
+func TestALostMetadataLogIsNotFoundedAgain(t *testing.T) {
+	n := startNode(t, nil)
+	n.createTopic("t", 1)
+	n.stop()
+	if err := os.RemoveAll(filepath.Join(n.dir, raftDirName)); err != nil {
+		t.Fatal(err)
+	}
+	n.launch()
+	if err := <-n.done; !errors.Is(err, cluster.ErrLogLost) {
+		t.Errorf("the start came to %v", err)
+	}
+	n.done <- nil
 }

@@ -98,6 +98,15 @@ func parseIdentity(text string) (identity, error) {
 	return id, nil
 }
 
+// join writes down which cluster the directory belongs to, unless it says so already.
+func (id *identity) join(cluster uuid.ID, fsys vfs.FS, dataDir string) error {
+	if id.clusterID == cluster {
+		return nil
+	}
+	id.clusterID = cluster
+	return id.save(fsys, dataDir)
+}
+
 func (id identity) save(fsys vfs.FS, dataDir string) error {
 	text := fmt.Sprintf("version=%s\nnode.id=%d\ndirectory.id=%s\n", identityVersion, id.nodeID, id.directoryID)
 	if !id.clusterID.IsZero() {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/chronik-stream/chronik/cluster"
+	"github.com/chronik-stream/chronik/internal/config"
 	"github.com/chronik-stream/chronik/internal/uuid"
 	"github.com/chronik-stream/chronik/internal/vfs"
 	"github.com/chronik-stream/chronik/partition/log"
@@ -121,12 +122,14 @@ func (b *Broker) openCluster(identity *identity) (stop func() error, _ error) {
 	if err != nil {
 		return nil, err
 	}
+	fixed := config.ResolveBroker(config.Layers{Static: b.static}).Broker()
 	b.cluster, err = cluster.Open(cluster.Options{
 		NodeID: b.nodeID, DirectoryID: identity.directoryID, ClusterID: identity.clusterID, HasState: hasState,
 		DataDir: b.options.DataDir, FS: b.options.FS,
 		PeerListener: b.options.Peer, PeerAdvertise: b.options.PeerAdvertise,
 		GossipListen: b.gossipListen(), GossipAdvertise: b.options.GossipAdvertise, GossipKey: b.options.GossipKey,
 		TLS: b.options.PeerTLS, Join: b.options.Join, BootstrapExpect: max(b.options.BootstrapExpect, 1),
+		BalanceInterval: fixed.LeaderRebalanceInterval, KeepLeaders: !fixed.LeaderRebalance,
 		Now: b.now, Logger: b.logger, Registerer: b.options.Registry,
 	})
 	if err != nil {
@@ -169,10 +172,9 @@ func (b *Broker) openMeta(ctx context.Context, identity *identity) error {
 	if err != nil {
 		return fmt.Errorf("form or find a cluster: %w", err)
 	}
-	b.founder = len(formation.Founders) > 0 && identity.clusterID.IsZero()
-	if identity.clusterID != formation.ClusterID {
-		identity.clusterID = formation.ClusterID
-		if err := identity.save(b.options.FS, b.options.DataDir); err != nil {
+	b.founder = len(formation.Founders) > 0
+	if !b.founder {
+		if err := identity.join(formation.ClusterID, b.options.FS, b.options.DataDir); err != nil {
 			return err
 		}
 	}
@@ -185,6 +187,11 @@ func (b *Broker) openMeta(ctx context.Context, identity *identity) error {
 		return fmt.Errorf("open metadata log: %w", err)
 	}
 	b.meta = meta
+	if b.founder { // only now: the id without the log says that the log was lost
+		if err := identity.join(formation.ClusterID, b.options.FS, b.options.DataDir); err != nil {
+			return errors.Join(err, meta.Close())
+		}
+	}
 	b.cluster.Attach(meta)
 	b.reloadConfig()
 	close(b.metaOpen)

@@ -35,7 +35,11 @@ func (t *term) balance(im *raftmeta.Image) {
 	if t.over() {
 		return
 	}
-	for _, m := range slices.Concat(drain(im), preferredLeaders(im), evenShards(im)) {
+	moves := slices.Concat(drain(im), evenShards(im))
+	if !t.c.n.o.KeepLeaders {
+		moves = append(moves, preferredLeaders(im)...)
+	}
+	for _, m := range moves {
 		t.propose(m.about, m.command, nil)
 	}
 }

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -20,6 +21,10 @@ type Formation struct {
 	// is in it or joins it.
 	Founders []raftmeta.Server
 }
+
+// ErrLogLost means that a data directory has lost its metadata log. The node must come back on a new
+// directory, as another server; its cluster has the metadata, if there are other nodes.
+var ErrLogLost = errors.New("the data directory has lost the metadata log")
 
 const (
 	// formPoll is how often Form looks again without news.
@@ -54,7 +59,11 @@ func (n *Node) form(ctx context.Context) (Formation, error) {
 		return Formation{}, err
 	case n.o.HasState && n.o.ClusterID.IsZero() && given != nil:
 		return Formation{ClusterID: given.clusterID}, nil // the id was not written down before a crash
-	case n.o.HasState, given == nil && !n.o.ClusterID.IsZero() && !n.alone():
+	case !n.o.HasState && !n.o.ClusterID.IsZero() && (given != nil || n.alone()):
+		// A founder writes the cluster's id down only once its log is there. To found the same cluster once
+		// more, as the same server, could undo what it has voted for (replication.md 4.7, I24).
+		return Formation{}, fmt.Errorf("%w of cluster %s", ErrLogLost, n.o.ClusterID)
+	case n.o.HasState, given == nil && !n.o.ClusterID.IsZero():
 		return Formation{ClusterID: n.o.ClusterID}, nil
 	case given == nil && n.alone():
 		return n.foundAlone(ctx)
@@ -88,9 +97,6 @@ func (n *Node) foundAlone(ctx context.Context) (Formation, error) {
 	f, err := n.newFoundation(nil)
 	if err != nil {
 		return Formation{}, err
-	}
-	if !n.o.ClusterID.IsZero() {
-		f.clusterID = n.o.ClusterID
 	}
 	if _, err := n.pledges.propose(ctx, f); err != nil {
 		return Formation{}, err

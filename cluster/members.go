@@ -29,6 +29,10 @@ const (
 // keepMembers has the Raft group follow the servers' health while the term lasts; see seats.
 func (t *term) keepMembers(ctx context.Context) {
 	seats := newSeats(t.meta.ServerID(), t.c.n.o.Voters, t.c.n.o.PromoteAfter)
+	seats.registered = func(broker int32) bool {
+		_, ok := t.meta.Image().Broker(broker)
+		return ok
+	}
 	ticker := time.NewTicker(healthInterval)
 	defer ticker.Stop()
 	for {

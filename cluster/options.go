@@ -64,6 +64,8 @@ type Options struct {
 	// BalanceInterval is how often the controller moves leaders and coordinators back to where they
 	// belong. Default 5 s.
 	BalanceInterval time.Duration
+	// KeepLeaders leaves leaders where elections have put them: only coordinators are balanced.
+	KeepLeaders bool
 	// Voters is how many servers vote in the Raft group at most; others only follow. It is odd. More
 	// survive more failures at once and make every decision slower. Default 5.
 	Voters int

@@ -19,8 +19,8 @@ import (
 //   - A server gets a vote after it has kept up for some time, for the vote counts at once.
 //   - A dead voter keeps its vote for three days: it may be a machine in repair, and each removal takes the
 //     group closer to losing its majority. An operator can remove it any time. It goes earlier when its node
-//     is back on another directory, for then it never comes back (its node id is taken), and its vote only
-//     makes majorities harder.
+//     is back on another directory, for then it never comes back (its node id is taken), or its broker was
+//     removed, and its vote only makes majorities harder.
 //   - Nobody is removed unless most of the remaining voters keep up.
 //
 // One change at a time: what follows is decided on what the group has become.
@@ -31,6 +31,8 @@ type seats struct {
 	now          time.Time
 	members      []raftmeta.Member
 	servers      map[string]*serverRecord
+	// registered tells whether the table knows a broker; nil takes all for registered.
+	registered func(broker int32) bool
 }
 
 type serverRecord struct {
@@ -40,6 +42,10 @@ type serverRecord struct {
 
 // deadAfter is how long a server must have been away before it is removed without being asked.
 const deadAfter = 72 * time.Hour
+
+// removedAfter is how long a server without a registered broker must have been away: one that joins is in
+// the group a moment before it registers.
+const removedAfter = 30 * time.Second
 
 type seatChange struct {
 	server raftmeta.Server
@@ -114,6 +120,9 @@ func (s *seats) superfluous(m raftmeta.Member) string {
 	}
 	if s.now.Sub(r.since) >= deadAfter {
 		return "it has been away for days"
+	}
+	if s.registered != nil && !s.registered(brokerOf(m.ID)) && s.now.Sub(r.since) >= removedAfter {
+		return "its broker was removed"
 	}
 	for _, other := range s.members {
 		if other.ID != m.ID && brokerOf(other.ID) == brokerOf(m.ID) && brokerOf(m.ID) >= 0 && s.stable(other) {

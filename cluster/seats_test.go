@@ -13,14 +13,15 @@ import (
 )
 
 // electorate is a Raft group in words: "1v+ 2v- 3n+ 3b+" are server 1 with a vote and well, 2 with a vote and
-// not well, 3 without a vote, and node 3 again on another directory.
+// not well, 3 without a vote, and node 3 again on another directory; "4vr-" is a server whose broker was removed.
 type electorate struct {
 	members []raftmeta.Member
 	well    map[string]bool
+	removed map[int32]bool
 }
 
 func parseElectorate(text string) electorate {
-	e := electorate{well: map[string]bool{}}
+	e := electorate{well: map[string]bool{}, removed: map[int32]bool{}}
 	for _, word := range strings.Fields(text) {
 		directory := uuid.ID{1}
 		if strings.Contains(word, "b") {
@@ -29,6 +30,7 @@ func parseElectorate(text string) electorate {
 		id := ServerID(int32(word[0]-'0'), directory)
 		e.members = append(e.members, raftmeta.Member{Server: raftmeta.Server{ID: id}, Voter: strings.Contains(word, "v")})
 		e.well[id] = strings.HasSuffix(word, "+")
+		e.removed[int32(word[0]-'0')] = strings.Contains(word, "r")
 	}
 	return e
 }
@@ -55,6 +57,10 @@ func TestSeats(t *testing.T) {
 		{"1v+ 2v+ 3n-", 73 * time.Hour, "remove 3"},
 		{"1v+ 2v- 3v-", 73 * time.Hour, ""}, // most of the remaining voters would not answer
 		{"1v+ 2v+ 3v- 4v-", 73 * time.Hour, "remove 3"},
+		{"1v+ 2v+ 3vr-", long, ""},
+		{"1v+ 2v+ 3vr-", time.Minute, "remove 3"},
+		{"1v+ 2v- 3vr-", time.Minute, ""},     // one of the two remaining voters does not answer
+		{"1v+ 2v+ 3v+ 4nr+", time.Minute, ""}, // joins, and is about to register
 		{"1v+ 2v+ 3v- 3bn+", short, ""},
 		{"1v+ 2v+ 3v- 3bn+", long, "remove 3"},
 		{"1v+ 2v+ 3bn+", long, "promote 3b"},
@@ -63,6 +69,7 @@ func TestSeats(t *testing.T) {
 	} {
 		group := parseElectorate(c.group)
 		s := newSeats(group.members[0].ID, 5, 10*time.Second)
+		s.registered = func(broker int32) bool { return !group.removed[broker] }
 		start := time.Now()
 		s.observe(group.members, group.well, start)
 		s.observe(group.members, group.well, start.Add(c.lasts))

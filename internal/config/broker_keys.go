@@ -10,7 +10,6 @@ const (
 	noSecurity     = "authentication and authorization are not part of this broker"
 	metadataLog    = "group offsets are kept in the metadata log, not in a topic"
 	oneVersion     = "all brokers of a cluster speak one protocol version"
-	noRebalancing  = "leadership is not moved back on its own"
 	bothRoles      = "every node is a broker and can be a controller"
 	noNewGroups    = "the consumer group protocol of KIP-848 is not part of this broker"
 )
@@ -107,6 +106,9 @@ func replicationKeys() []*Key {
 		key("replica.fetch.wait.max.ms", TypeInt, "500", "How long a leader holds a follower's fetch that finds nothing, in ms.", between(1, 10_000), readOnly),
 		key(Draining, TypeBoolean, "false", "Whether the broker is being emptied: its leaders, coordinators and replicas move to others, and it gets no new ones. Any broker of the cluster alters it for any other; it has to be altered alone. `chronik cluster drain` does it.", perBroker),
 		key("follower.replication.throttled.rate", TypeLong, maxLong, "Bytes a second that replicas outside the ISR copy on this node, all together. Those in sync are never held back.", atLeast(1)),
+		key("auto.leader.rebalance.enable", TypeBoolean, "true", "Whether leadership returns to preferred replicas by itself. The controller's setting counts.", readOnly),
+		// 5 s, not Kafka's 300: a move costs a few milliseconds here.
+		key("leader.imbalance.check.interval.seconds", TypeLong, "5", "How often the controller looks for leaders and coordinators to move back, in s.", between(1, 86_400), readOnly),
 		nullable("replica.selector.class", TypeString, "Which replica a consumer is sent to. Null: the leader. "+rackSelector+": one in its client.rack.", oneOf(rackSelector), readOnly),
 	}
 }
@@ -162,7 +164,6 @@ func absentFeatureKeys() []*Key {
 		key("sasl.enabled.mechanisms", TypeList, "", "SASL mechanisms that clients may use.", only(noSecurity), readOnly),
 		key("authorizer.class.name", TypeString, "", "What decides over access.", only(noSecurity), readOnly),
 		key("super.users", TypeString, "", "Principals that may do everything.", only(noSecurity), readOnly),
-		key("auto.leader.rebalance.enable", TypeBoolean, "true", "Whether leadership returns to preferred replicas by itself.", only(noRebalancing), readOnly),
 		key("num.network.threads", TypeInt, "3", "Threads that read and write connections.", only(ownThreads), readOnly),
 		key("num.io.threads", TypeInt, "8", "Threads that serve requests.", only(ownThreads), readOnly),
 		key("group.consumer.session.timeout.ms", TypeInt, "45000", "Default of the group config consumer.session.timeout.ms.", only(noNewGroups), readOnly),

@@ -183,6 +183,7 @@ func TestBrokerConfig(t *testing.T) {
 		FetchMaxBytes: 57671680, FetchSessionSlots: 1000, SocketRequestMaxBytes: 104857600,
 		ConnectionsMaxIdle: 10 * time.Minute, MaxConnections: math.MaxInt32, MaxConnectionsPerIP: math.MaxInt32,
 		ReplicaLagTimeMax: 10 * time.Second, ReplicaFetchMaxBytes: 1 << 20, ReplicaFetchResponseMaxBytes: 10 << 20, ReplicaFetchWait: 500 * time.Millisecond, FollowerThrottle: math.MaxInt64,
+		LeaderRebalance: true, LeaderRebalanceInterval: 5 * time.Second,
 		RetentionCheckInterval: 5 * time.Minute, CleanerEnable: true, CleanerBackoff: 15 * time.Second,
 
 		CheckpointInterval: 5 * time.Second, ProducerIDExpiration: 24 * time.Hour,

@@ -125,6 +125,8 @@ type BrokerConfig struct {
 	ReplicaFetchWait             time.Duration
 	FollowerThrottle             int64 // bytes a second of replicas that catch up
 	RackAwareFetch               bool  // replica.selector.class
+	LeaderRebalance              bool
+	LeaderRebalanceInterval      time.Duration
 
 	RetentionCheckInterval time.Duration
 	CleanerEnable          bool
@@ -159,6 +161,8 @@ func (r *Resolved) Broker() BrokerConfig {
 		ReplicaFetchResponseMaxBytes:  int32(r.value("replica.fetch.response.max.bytes").i),
 		ReplicaFetchWait:              r.millis("replica.fetch.wait.max.ms"),
 		FollowerThrottle:              r.value("follower.replication.throttled.rate").i,
+		LeaderRebalance:               r.value("auto.leader.rebalance.enable").b,
+		LeaderRebalanceInterval:       time.Duration(r.value("leader.imbalance.check.interval.seconds").i) * time.Second,
 		RackAwareFetch:                r.value("replica.selector.class").text == rackSelector,
 		RetentionCheckInterval:        r.millis("log.retention.check.interval.ms"),
 		CleanerEnable:                 r.value("log.cleaner.enable").b,
