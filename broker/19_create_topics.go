@@ -49,7 +49,11 @@ func (b *Broker) createTopics(r *wire.Request) {
 			t.ErrorCode, t.ErrorMessage = kerr.InvalidRequest.Code, nullable("the request names the topic more than once")
 			continue
 		}
-		cmd, err := b.planTopic(r.Session.Tenant, rt, placer)
+		var cmd *raftmeta.CreateTopic
+		err := b.planned(ctx, func() (err error) {
+			cmd, err = b.planTopic(r.Session.Tenant, rt, placer)
+			return err
+		})
 		if err != nil {
 			t.ErrorCode, t.ErrorMessage = b.codeOf(err), messageOf(err)
 			continue

@@ -54,7 +54,11 @@ func (b *Broker) deleteTopic(ctx context.Context, tenant string, rt kmsg.DeleteT
 		}
 		return nil, refuse(kerr.TopicDeletionDisabled, "delete.topic.enable is false")
 	}
-	topic, err := b.resolve(b.meta.Image(), tenant, topicRef{deref(rt.Topic), uuid.ID(rt.TopicID)})
+	var topic *raftmeta.Topic
+	err := b.planned(ctx, func() (err error) {
+		topic, err = b.resolve(b.meta.Image(), tenant, topicRef{deref(rt.Topic), uuid.ID(rt.TopicID)})
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -78,7 +78,11 @@ func (b *Broker) alterConfigsOf(r *wire.Request, edits []configEdit, validateOnl
 
 // alterConfig judges a change against the config it leads to, and commits it: all of it or nothing.
 func (b *Broker) alterConfig(ctx context.Context, tenant string, target configTarget, change raftmeta.ConfigChange, validateOnly bool) error {
-	cmd, err := b.planConfig(tenant, target, change)
+	var cmd raftmeta.Command
+	err := b.planned(ctx, func() (err error) {
+		cmd, err = b.planConfig(tenant, target, change)
+		return err
+	})
 	if err != nil || validateOnly {
 		return err
 	}

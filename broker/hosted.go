@@ -1,9 +1,13 @@
 package broker
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
+
+	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/chronik-stream/chronik/internal/config"
 	"github.com/chronik-stream/chronik/internal/uuid"
@@ -117,6 +121,40 @@ func (b *Broker) resolve(img *raftmeta.Image, tenant string, ref topicRef) (*raf
 		return t, nil
 	}
 	return nil, errUnknownTopic
+}
+
+// planned carries out the part of an admin request that looks at the table to say what to do. What the table of a node that
+// lags or is cut off refuses may be long past, so a refusal counts only once everything that was committed before has been
+// applied here (I21). Without a leader to say so it is not known.
+func (b *Broker) planned(ctx context.Context, plan func() error) error {
+	caughtUp := false
+	for attempt := 1; ; attempt++ {
+		err := plan()
+		switch {
+		case errors.Is(err, raftmeta.ErrInvalidPartitions) && attempt < planAttempts:
+			// Somebody else added partitions in between, and the table shows it by now.
+		case saysTheTable(err) && !caughtUp:
+			if err := b.meta.CatchUp(ctx); err != nil {
+				return err
+			}
+			caughtUp = true
+		default:
+			return err
+		}
+	}
+}
+
+// planAttempts bounds how often a plan is made again because others were faster.
+const planAttempts = 5
+
+// saysTheTable tells refusals that follow from what there is from those of a request that is wrong in itself.
+func saysTheTable(err error) bool {
+	for _, refusal := range []error{kerr.UnknownTopicOrPartition, kerr.UnknownTopicID, kerr.TopicAlreadyExists, kerr.InvalidPartitions} {
+		if errors.Is(err, refusal) {
+			return true
+		}
+	}
+	return false
 }
 
 // lookup finds the replica that serves a partition of a request.

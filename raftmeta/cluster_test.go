@@ -122,6 +122,23 @@ func waitBriefly(ctx context.Context, s *Subscription) error {
 	return nil
 }
 
+func TestCatchUpBringsWhatWasCommittedBefore(t *testing.T) {
+	c := newCluster(t)
+	want := c.propose(t, &InitCluster{ClusterID: testID(1)}).Index
+	lost := c.leader(t)
+	if err := lost.CatchUp(testContext(t)); err != nil || lost.Image().Index() <= want {
+		t.Errorf("%v; the node is at %d, the command at %d", err, lost.Image().Index(), want)
+	}
+	for _, transport := range c.transports {
+		transport.DisconnectAll()
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	if err := lost.CatchUp(ctx); err == nil {
+		t.Error("a node without a majority says that it has caught up")
+	}
+}
+
 func TestThreeNodesHoldTheSameTable(t *testing.T) {
 	c := newCluster(t)
 	c.propose(t, &InitCluster{testID(200)})

@@ -236,6 +236,27 @@ func (n *Node) Barrier(ctx context.Context) error {
 	return nil
 }
 
+// CatchUp returns once this node has applied everything that was committed before the call, on whichever node. It commits an
+// entry without commands for it, so it fails like Propose where no leader is to be had.
+func (n *Node) CatchUp(ctx context.Context) error {
+	err := n.ask(ctx, func() raft.Future {
+		return futureOf(func() error {
+			response, err := n.apply([]byte{entryFormat})
+			_, err = entryOutcomes(response, err, 0)
+			return err
+		})
+	})
+	if err != nil {
+		return fmt.Errorf("catch up: %w", err)
+	}
+	return nil
+}
+
+// futureOf makes a future of what is asked for when its answer is.
+type futureOf func() error
+
+func (f futureOf) Error() error { return f() }
+
 // ask is await for callers from outside, which Close turns away.
 func (n *Node) ask(ctx context.Context, question func() raft.Future) error {
 	n.mu.RLock()
