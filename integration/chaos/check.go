@@ -228,7 +228,7 @@ func (e EndSeen) row() string {
 }
 
 // checkCommitted holds the committed offsets that clients were told against the commits (I42): none below one that was
-// acknowledged or seen before the question, none above all that were tried.
+// acknowledged or seen before the question of a member, none above all that were tried.
 func checkCommitted(h *History) []Violation {
 	var found []Violation
 	for group, seen := range h.Committed {
@@ -245,7 +245,9 @@ func checkCommitted(h *History) []Violation {
 				found = append(found, Violation{"I42", s.Partition, fmt.Sprintf("group %s has an offset committed that nobody committed", group), []string{s.row()}})
 			}
 			floors[s.Partition] = append(floors[s.Partition], floor{s.End, 0, s.Offset, s.row})
-			claims[s.Partition] = append(claims[s.Partition], claim{s.Start, 0, s.Offset, s.row})
+			if !s.Bystander {
+				claims[s.Partition] = append(claims[s.Partition], claim{s.Start, 0, s.Offset, s.row})
+			}
 		}
 		for p := range claims {
 			below(claims[p], floors[p], func(c claim, f floor) {
@@ -261,7 +263,7 @@ func (c Commit) row() string {
 }
 
 func (s CommittedSeen) row() string {
-	return fmt.Sprintf("the committed offset was %d, asked at %v, answered at %v", s.Offset, ms(s.Start), ms(s.End))
+	return fmt.Sprintf("the committed offset was %d, asked by %s at %v, answered at %v", s.Offset, s.By, ms(s.Start), ms(s.End))
 }
 
 // checkAssigned looks for partitions with two owners in one generation, and for members whose generation went back (I44).

@@ -30,7 +30,8 @@ func sound() *History {
 			{p0, 2, "a", at(3), at(4), Acked}, {p0, 4, "a", at(5), at(9), Unknown}, {p0, 5, "b", at(12), at(13), Acked},
 		}},
 		Committed: map[string][]CommittedSeen{"g": {
-			{p0, -1, at(1), at(2)}, {p0, 2, at(5), at(6)}, {p0, 4, at(7), at(8)}, {p0, 4, at(10), at(11)}, {p0, 5, at(14), at(15)},
+			{p0, -1, "a", at(1), at(2), false}, {p0, 2, "a", at(5), at(6), false}, {p0, 4, "x", at(7), at(8), true},
+			{p0, 4, "b", at(10), at(11), false}, {p0, 5, "a", at(14), at(15), false}, {p0, 4, "x", at(16), at(17), true},
 		}},
 		Assigned: map[string][]Assigned{"g": {
 			{"a", 1, []Partition{p0}, at(1)}, {"a", 2, nil, at(10)}, {"b", 2, []Partition{p0}, at(10)},
@@ -79,7 +80,7 @@ func TestCheckSeesEveryFault(t *testing.T) {
 		"the latest offset is below an ack":    {func(h *History) { h.Ends[p0][3].Offset = 4; h.Reads = nil }, "I8", "fell from 5 to 4", "record 0/2"},
 		"the latest offset is below a read":    {func(h *History) { h.Ends[p0][3].Offset = 4; h.Streams = nil }, "I8", "fell from 5 to 4", "offset 4 held"},
 		"a committed offset went back":         {func(h *History) { h.Committed["g"][4].Offset = 4 }, "I42", "back from 5 to 4", "commit of 5 by b"},
-		"a committed offset seen went back":    {func(h *History) { h.Committed["g"][3].Offset = 2 }, "I42", "back from 4 to 2", "asked at 10s"},
+		"a committed offset seen went back":    {func(h *History) { h.Committed["g"][3].Offset = 2 }, "I42", "back from 4 to 2", "asked by b at 10s"},
 		"a committed offset vanished":          {func(h *History) { h.Committed["g"][4].Offset = -1 }, "I42", "back from 5 to -1", "commit of 5 by b"},
 		"a committed offset that nobody tried": {func(h *History) { h.Committed["g"][4].Offset = 6 }, "I42", "nobody committed", "was 6"},
 		"two owners":                           {func(h *History) { h.Assigned["g"][1].Partitions = []Partition{p0} }, "I44", "two members own", "generation 2"},

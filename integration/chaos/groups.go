@@ -11,6 +11,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/chronik-stream/chronik/integration/fleet"
 )
 
 // groupOf is the group that reads a topic.
@@ -102,11 +104,12 @@ func (m *member) revoked(_ context.Context, _ *kgo.Client, taken map[string][]in
 
 // take enters what was read and commits it. Where a member begins to read is what it was told of the committed offset.
 func (m *member) take(ctx context.Context, cl *kgo.Client, fetches kgo.Fetches) {
+	name, _ := cl.GroupMetadata()
 	fetches.EachPartition(func(f kgo.FetchTopicPartition) {
 		p := Partition{f.Topic, f.Partition}
 		for _, r := range f.Records {
 			m.w.ledger.saw(p, r)
-			m.step(p, r.Offset)
+			m.step(name, p, r.Offset)
 		}
 	})
 	for _, e := range fetches.Errors() {
@@ -117,12 +120,12 @@ func (m *member) take(ctx context.Context, cl *kgo.Client, fetches kgo.Fetches) 
 	}
 }
 
-func (m *member) step(p Partition, offset int64) {
+func (m *member) step(name string, p Partition, offset int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	want, reading := m.next[p]
 	if began, first := m.given[p]; first {
-		m.w.ledger.SawCommitted(m.group, CommittedSeen{Partition: p, Offset: beginning(offset), Start: began})
+		m.w.ledger.SawCommitted(m.group, CommittedSeen{Partition: p, Offset: beginning(offset), By: name, Start: began})
 		delete(m.given, p)
 	} else if reading && offset != want {
 		m.w.ledger.Complain("I9", p, fmt.Sprintf("a member of %s was given offset %d after %d", m.group, offset, want-1))
@@ -166,22 +169,40 @@ func commitOutcome(err error) Outcome {
 	return Unknown
 }
 
-// askCommitted asks for the group's offsets from outside.
+// askCommitted asks for the group's offsets from outside, again and again.
 func (w *Workload) askCommitted(ctx context.Context, adm *kadm.Client, t Topic) {
 	for rest(ctx, 2*probeEvery) {
-		began := w.ledger.Now()
-		asking, cancel := context.WithTimeout(ctx, askTimeout)
-		offsets, err := adm.FetchOffsets(asking, groupOf(t.Name))
-		cancel()
-		if err != nil || offsets.Error() != nil {
-			continue // it is asked again
-		}
-		for _, p := range t.partitions() {
-			seen := CommittedSeen{Partition: p, Offset: -1, Start: began}
-			if at, ok := offsets.Lookup(p.Topic, p.Index); ok {
-				seen.Offset = at.At
-			}
-			w.ledger.SawCommitted(groupOf(t.Name), seen)
-		}
+		_ = w.committed(ctx, adm, t, true) // it is asked again
 	}
+}
+
+func (w *Workload) committed(ctx context.Context, adm *kadm.Client, t Topic, bystander bool) error {
+	began := w.ledger.Now()
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	offsets, err := adm.FetchOffsets(ctx, groupOf(t.Name))
+	if err := errors.Join(err, offsets.Error()); err != nil {
+		return err
+	}
+	for _, p := range t.partitions() {
+		seen := CommittedSeen{Partition: p, Offset: -1, By: "a bystander", Start: began, Bystander: bystander}
+		if at, ok := offsets.Lookup(p.Topic, p.Index); ok {
+			seen.Offset = at.At
+		}
+		w.ledger.SawCommitted(groupOf(t.Name), seen)
+	}
+	return nil
+}
+
+// SettledOffsets asks for the offsets of every group when nobody is cut off any more: whoever answers must know the present.
+func (w *Workload) SettledOffsets(ctx context.Context) error {
+	cl, err := kgo.NewClient(clientOptions(w.seeds)...)
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	for _, t := range w.topics {
+		err = errors.Join(err, fleet.Eventually(ctx, func() error { return w.committed(ctx, kadm.NewClient(cl), t, false) }))
+	}
+	return err
 }

@@ -79,7 +79,11 @@ type Commit struct {
 type CommittedSeen struct {
 	Partition  Partition
 	Offset     int64
+	By         string
 	Start, End time.Duration
+	// Bystander says that whoever asked is no member of the group. A coordinator that is cut off tells bystanders what it
+	// knows until it notices (replication.md 5.5); no member can have joined there since.
+	Bystander bool
 }
 
 // Assigned is what a member of a group was told to read.

@@ -21,11 +21,11 @@ func (r *run) judge(ctx context.Context, load *Workload) error {
 	if err := errors.Join(w.AwaitWhole(ctx), w.AwaitApplied(ctx)); err != nil {
 		return r.broken(ctx, "I27", err)
 	}
-	if err := load.SettledReads(ctx, w.ids()); err != nil {
-		return err
-	}
 	reading, cancel := context.WithTimeout(ctx, 2*drainDeadline)
 	defer cancel()
+	if err := errors.Join(load.SettledReads(reading, w.ids()), load.SettledOffsets(reading)); err != nil {
+		return r.broken(ctx, "I47", err)
+	}
 	final, err := ReadAll(reading, w.Fleet.Bootstrap(), w.Topics)
 	if err != nil {
 		return r.broken(ctx, "I1", err)

@@ -156,7 +156,7 @@ func (f *Fleet) Topic(ctx context.Context, topic string) ([]Partition, error) {
 		}
 	}
 	if len(best) == 0 {
-		return nil, fmt.Errorf("no node knows topic %s: %w", topic, errors.Join(errs...))
+		return nil, errors.Join(append(errs, fmt.Errorf("no node knows topic %s", topic))...)
 	}
 	all := make([]Partition, 0, len(best))
 	for _, p := range best {
