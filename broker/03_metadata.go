@@ -41,7 +41,7 @@ func (b *Broker) metadata(r *wire.Request) {
 	}
 	cluster := img.ClusterID().String()
 	resp.ClusterID = &cluster
-	resp.ControllerID = b.cluster.Controller()
+	resp.ControllerID = controllerFor(img, b.cluster.Controller(), b.nodeID)
 	resp.AuthorizedOperations = notAsked
 	if req.IncludeClusterAuthorizedOperations {
 		resp.AuthorizedOperations = clusterOperations
@@ -53,6 +53,24 @@ func (b *Broker) metadata(r *wire.Request) {
 	}
 	resp.Topics = topics
 	r.Reply(&resp)
+}
+
+// controllerFor is the broker that clients are to take for the controller: the leader of the metadata log as long as it is
+// among the active brokers, of which they are told. Else it is this broker or any other, as every broker passes on what
+// the controller decides (KIP-590). Between two leaders an id of -1 would be true, and there are clients that give up
+// at it (kafkajs 2.2.4).
+func controllerFor(img *raftmeta.Image, leader, self int32) int32 {
+	id := int32(-1)
+	for broker := range img.Brokers() {
+		switch {
+		case broker.State != raftmeta.Active:
+		case broker.ID == leader:
+			return leader
+		case broker.ID == self || id < 0:
+			id = broker.ID
+		}
+	}
+	return id
 }
 
 func rackOf(broker *raftmeta.Broker) *string {

@@ -20,7 +20,8 @@ const (
 func (b *Broker) describeCluster(r *wire.Request) {
 	req := r.Body.(*kmsg.DescribeClusterRequest)
 	resp := kmsg.NewDescribeClusterResponse()
-	resp.ClusterAuthorizedOperations, resp.ControllerID = notAsked, b.cluster.Controller()
+	img := b.meta.Image()
+	resp.ClusterAuthorizedOperations, resp.ControllerID = notAsked, controllerFor(img, b.cluster.Controller(), b.nodeID)
 	resp.EndpointType = brokerEndpoints
 	if req.Version >= 1 && req.EndpointType != brokerEndpoints {
 		err := refuse(kerr.UnsupportedEndpointType, fmt.Sprintf("endpoint type %d is not known", req.EndpointType))
@@ -32,7 +33,6 @@ func (b *Broker) describeCluster(r *wire.Request) {
 		r.Reply(&resp)
 		return
 	}
-	img := b.meta.Image()
 	resp.ClusterID = img.ClusterID().String()
 	for broker := range img.Brokers() {
 		fenced := broker.State != raftmeta.Active
