@@ -30,6 +30,7 @@ test-short: lint ## The developer's loop: vet and unit tests, under a minute
 test: tools lint ## Everything CI runs: unit tests with the race detector, fuzz corpora, stock clients
 	$(GO) test -race $$($(GO) list ./... | grep -v /integration)
 	$(GO) test -run CrashAtEveryOperation ./partition/log # in full: the race detector runs a part of it
+	$(MAKE) sim mutants SEEDS=4000
 	$(MAKE) fuzz FUZZTIME=20000x
 	./integration/setup.sh
 	$(GO) test -count=1 -p 1 -timeout 15m ./integration/... # one at a time: they share the machine's two cores

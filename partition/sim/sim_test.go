@@ -26,7 +26,7 @@ func TestSeeds(t *testing.T) {
 		return
 	}
 	seeds := 4000
-	if testing.Short() {
+	if testing.Short() || raceEnabled { // a world has one goroutine
 		seeds = 300
 	}
 	if text := os.Getenv("CHRONIK_SIM_SEEDS"); text != "" {

@@ -1,0 +1,6 @@
+//go:build !race
+
+package sim
+
+// raceEnabled tells that this test binary runs several times slower.
+const raceEnabled = false
