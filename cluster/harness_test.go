@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 }
 
 // patience bounds the waits of these tests; it passes only when something is broken.
-const patience = 20 * time.Second
+const patience = 60 * time.Second
 
 func testContext(t testing.TB) context.Context {
 	t.Helper()
