@@ -268,10 +268,14 @@ func (r *reconciler) removeMoved(t *raftmeta.Topic, key partitionKey) {
 	r.b.logger.Info("a replica has moved away, its files are removed", "topic", t.Name, "partition", key.number)
 }
 
-// sweep removes the files of replicas that moved away while this node was down.
+// sweep removes the files of replicas that moved away while this node was down. Those of topics that the
+// metadata do not know are only reported: absence is no reason to delete (replication.md 13.4).
 func (r *reconciler) sweep(img *raftmeta.Image) {
 	for _, id := range r.b.logs.Logs() {
 		t, ok := img.TopicByID(id.TopicID)
+		if _, deleted := img.Tombstone(id.TopicID); !ok && !deleted {
+			r.b.logger.Warn("a directory belongs to a topic that the cluster does not know, it is left alone", "log", id.String(), "topic_id", id.TopicID)
+		}
 		if !ok || int(id.Partition) >= len(t.Partitions) || slices.Contains(t.Partitions[id.Partition].Replicas, r.b.nodeID) {
 			continue
 		}
