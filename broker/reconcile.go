@@ -81,18 +81,29 @@ func (r *reconciler) apply(changes raftmeta.Changes, img *raftmeta.Image) {
 		return
 	}
 	for _, id := range changes.Topics {
+		if _, ok := img.TopicByID(id); !ok {
+			r.gone(img, id) // first: another topic may have the name by now, and with it the directories
+		}
+	}
+	for _, id := range changes.Topics {
 		if t, ok := img.TopicByID(id); ok {
 			r.topic(img, t)
-		} else {
-			r.gone(img, id)
 		}
 	}
 }
 
-// everything compares all topics, and drops replicas of topics that are no more.
+// everything drops replicas of topics that are no more, whose names others may have by now, and compares all topics.
 func (r *reconciler) everything(img *raftmeta.Image) {
 	r.trust = false
 	defer func() { r.trust = true }()
+	for _, h := range r.b.replicas.all() {
+		if _, ok := img.TopicByID(h.key.topic); !ok {
+			r.gone(img, h.key.topic)
+		}
+	}
+	for t := range img.Tombstones() {
+		r.gone(img, t.ID)
+	}
 	var work errgroup.Group
 	work.SetLimit(parallelOpens)
 	for t := range img.AllTopics() {
@@ -102,14 +113,6 @@ func (r *reconciler) everything(img *raftmeta.Image) {
 		})
 	}
 	_ = work.Wait() // a partition that fails is logged, and stays without a replica
-	for _, h := range r.b.replicas.all() {
-		if _, ok := img.TopicByID(h.key.topic); !ok {
-			r.gone(img, h.key.topic)
-		}
-	}
-	for t := range img.Tombstones() {
-		r.gone(img, t.ID)
-	}
 }
 
 // topic makes this node hold its share of a topic. A partition that fails is answered for with its error

@@ -7,6 +7,9 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/chronik-stream/chronik/internal/uuid"
+	"github.com/chronik-stream/chronik/raftmeta"
 )
 
 // TestDamagedPartition starts on a partition whose identity is unreadable: it alone is refused, it has one
@@ -48,5 +51,30 @@ func TestDamagedPartition(t *testing.T) {
 	}
 	if _, err := n.b.replicas.find(partitionKey{id, 0}); err != nil {
 		t.Errorf("after the deletion: %v", err)
+	}
+}
+
+// TestRecreatedBetweenTwoLooks deletes a topic and makes another of its name before the node looks at either: it gives up
+// the old one's directories before it needs their names.
+func TestRecreatedBetweenTwoLooks(t *testing.T) {
+	for name, look := range map[string]func(r *reconciler){"changes": (*reconciler).catchUp, "everything": (*reconciler).everythingNow} {
+		t.Run(name, func(t *testing.T) {
+			n := startNode(t, nil)
+			n.createTopic("again", 2)
+			old := n.topicID("again")
+			n.b.reconciler.mu.Lock()
+			n.propose(&raftmeta.DeleteTopic{ID: old})
+			n.propose(&raftmeta.CreateTopic{ID: uuid.ID{1}, Name: "again", Assignments: [][]int32{{n.b.nodeID}, {n.b.nodeID}}})
+			n.b.reconciler.mu.Unlock()
+			look(n.b.reconciler)
+			for number := range int32(2) {
+				if h, err := n.b.replicas.find(partitionKey{uuid.ID{1}, number}); err != nil || h == nil {
+					t.Errorf("partition %d of the new topic: %v", number, err)
+				}
+			}
+			if strays, _ := filepath.Glob(filepath.Join(n.dir, "log", "*-stray")); len(strays) > 0 {
+				t.Errorf("kept as strays: %v", strays)
+			}
+		})
 	}
 }
