@@ -17,7 +17,7 @@ type Config struct {
 	Dir    string // data and logs; kept
 	Seed   uint64 // of the schedule, the targets and the load
 	Cycles int    // faults that must bite
-	// RoundCycles is after how many cycles everything is checked, all nodes are stopped and fresh topics are used. Default 20.
+	// RoundCycles is after how many cycles everything is checked, all nodes are stopped and fresh topics are used. Default 25.
 	RoundCycles int
 	Nodes       int         // default 3
 	Kinds       []FaultKind // default all
@@ -42,7 +42,7 @@ type run struct {
 // report tells of violations; an error is a run that could not be done.
 func Run(ctx context.Context, c Config) (_ *Report, err error) {
 	if c.RoundCycles == 0 {
-		c.RoundCycles = 20
+		c.RoundCycles = 25
 	}
 	if c.Kinds == nil {
 		c.Kinds = Kinds()

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // readyPrefix begins the line on stdout by which a node says that it serves.
@@ -110,7 +111,11 @@ func (p *Process) Kill() error {
 	return nil
 }
 
-// Terminate asks for a controlled shutdown and returns what the process ended with. When ctx ends first it kills.
+// quitTime is what a process has to write down what its goroutines do.
+const quitTime = 3 * time.Second
+
+// Terminate asks for a controlled shutdown and returns what the process ended with. When ctx ends first, the process is
+// made to log its goroutines (SIGQUIT) and is killed.
 func (p *Process) Terminate(ctx context.Context) error {
 	if err := p.Signal(syscall.SIGTERM); err != nil {
 		return err
@@ -119,7 +124,15 @@ func (p *Process) Terminate(ctx context.Context) error {
 	case <-p.done:
 		return p.err
 	case <-ctx.Done():
-		return errors.Join(fmt.Errorf("still running after SIGTERM: %w", ctx.Err()), p.Kill())
+		late := fmt.Errorf("still running after SIGTERM: %w", ctx.Err())
+		if err := p.Signal(syscall.SIGQUIT); err != nil {
+			return errors.Join(late, err, p.Kill())
+		}
+		select {
+		case <-p.done:
+		case <-time.After(quitTime):
+		}
+		return errors.Join(late, p.Kill())
 	}
 }
 
