@@ -50,7 +50,7 @@ func (b *Broker) createTopics(r *wire.Request) {
 			continue
 		}
 		var cmd *raftmeta.CreateTopic
-		err := b.planned(ctx, func() (err error) {
+		err := b.placed(ctx, &placer, func() (err error) {
 			cmd, err = b.planTopic(r.Session.Tenant, rt, placer)
 			return err
 		})

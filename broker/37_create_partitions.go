@@ -27,7 +27,7 @@ func (b *Broker) createPartitions(r *wire.Request) {
 		if named[rt.Topic] > 1 {
 			err = refuse(kerr.InvalidRequest, "the request names the topic more than once")
 		} else {
-			err = b.planned(ctx, func() error { return b.addPartitions(ctx, r.Session.Tenant, &rt, placer, req.ValidateOnly) })
+			err = b.placed(ctx, &placer, func() error { return b.addPartitions(ctx, r.Session.Tenant, &rt, placer, req.ValidateOnly) })
 		}
 		resp.Topics = append(resp.Topics, kmsg.CreatePartitionsResponseTopic{
 			Topic: rt.Topic, ErrorCode: b.codeOf(err), ErrorMessage: messageOf(err),

@@ -144,12 +144,25 @@ func (b *Broker) planned(ctx context.Context, plan func() error) error {
 	}
 }
 
+// placed is planned for a plan that uses a placer: another attempt places by what is known then. A broker that
+// has just become active may be unknown here yet, and a topic's replicas too many without it.
+func (b *Broker) placed(ctx context.Context, p **placer, plan func() error) error {
+	again := false
+	return b.planned(ctx, func() error {
+		if again {
+			*p = newPlacer(b.meta.Image())
+		}
+		again = true
+		return plan()
+	})
+}
+
 // planAttempts bounds how often a plan is made again because others were faster.
 const planAttempts = 5
 
 // saysTheTable tells refusals that follow from what there is from those of a request that is wrong in itself.
 func saysTheTable(err error) bool {
-	for _, refusal := range []error{kerr.UnknownTopicOrPartition, kerr.UnknownTopicID, kerr.TopicAlreadyExists, kerr.InvalidPartitions} {
+	for _, refusal := range []error{kerr.UnknownTopicOrPartition, kerr.UnknownTopicID, kerr.TopicAlreadyExists, kerr.InvalidPartitions, kerr.InvalidReplicationFactor, kerr.InvalidReplicaAssignment} {
 		if errors.Is(err, refusal) {
 			return true
 		}
