@@ -79,26 +79,37 @@ func TestClientsOnThreeNodes(t *testing.T) {
 	m.publish(t, "matrix-three-nodes", true)
 }
 
-// awaitInSync returns all topics when every node says of every partition that all nodes hold a replica in sync.
+// awaitInSync returns all topics when every node tells of the same ones, and of every partition that all nodes hold a
+// replica in sync.
 func awaitInSync(t *testing.T, f *fleet.Fleet) kadm.TopicDetails {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), syncDeadline)
 	defer cancel()
-	var topics kadm.TopicDetails
+	var admins []*franz
 	for _, addr := range f.Bootstrap() {
 		admin, err := newFranz(addr)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer admin.close()
-		if err := fleet.Eventually(ctx, func() error {
-			if topics, err = admin.adm.ListTopics(ctx); err != nil {
-				return err
+		admins = append(admins, admin)
+	}
+	var topics kadm.TopicDetails
+	if err := fleet.Eventually(ctx, func() error {
+		topics = nil
+		for _, admin := range admins {
+			seen, err := admin.adm.ListTopics(ctx)
+			if err := errors.Join(err, allInSync(seen, len(f.Nodes()))); err != nil {
+				return fmt.Errorf("asked at %s: %w", admin.addr, err)
 			}
-			return allInSync(topics, len(f.Nodes()))
-		}); err != nil {
-			t.Fatalf("asked at %s: %v", addr, err)
+			if topics != nil && !slices.Equal(seen.Names(), topics.Names()) {
+				return fmt.Errorf("%s tells of topics %v, others of %v", admin.addr, seen.Names(), topics.Names())
+			}
+			topics = seen
 		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
 	}
 	return topics
 }
