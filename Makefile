@@ -7,7 +7,7 @@ FUZZTIME ?= 10s
 CYCLES  ?= 1000
 SEEDS   ?= 10000
 
-.PHONY: help build run cluster demo compose-test test test-short lint sim mutants fuzz chaos bench image tools clean
+.PHONY: help build run cluster demo compose-test test test-short lint sim mutants fuzz chaos bench failover-bench image tools clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ chaos: ## Break three nodes CYCLES times under load (needs root); CHRONIK_CHAOS_
 
 bench: build ## Measure produce and consume on this machine
 	$(GO) run ./bench $(BENCHFLAGS)
+
+failover-bench: build ## Measure what a producer notices of 100 failed leaders, and 1,000 partitions on three nodes
+	$(GO) run ./bench/failover -modes kill,both,pause,cut,restart,partitions $(FAILOVERFLAGS)
 
 image: build ## Container image from the static binary, without pulling anything
 	mkdir -p bin/data
