@@ -11,6 +11,7 @@ import (
 	"github.com/chronik-stream/chronik/internal/deadline"
 	"github.com/chronik-stream/chronik/internal/uuid"
 	"github.com/chronik-stream/chronik/partition"
+	"github.com/chronik-stream/chronik/partition/log"
 	"github.com/chronik-stream/chronik/raftmeta"
 	"github.com/chronik-stream/chronik/wire"
 	"github.com/chronik-stream/chronik/wire/record"
@@ -235,13 +236,19 @@ func (op *fetchOp) read(img *raftmeta.Image, f *fetchedPartition, budget *fetchB
 			Isolation: partition.Isolation(op.req.IsolationLevel), FromFollower: op.req.Version >= firstFetchFromFollower,
 		})
 	}
-	if errors.Is(f.err, partition.ErrClosed) {
+	if errors.Is(f.err, partition.ErrClosed) || op.isAhead(f) {
 		f.err = partition.ErrNotLeader
 	}
 	if n := f.result.View.Size(); n > 0 {
 		budget.bytes -= n
 		budget.empty = false
 	}
+}
+
+// isAhead tells of a consumer that has read further than this leader's log goes, while this node is out of
+// touch: it comes from the next leader, which this one has not heard of, and must not be sent back (I18).
+func (op *fetchOp) isAhead(f *fetchedPartition) bool {
+	return op.follower == nil && errors.Is(f.err, log.ErrOffsetOutOfRange) && f.want.Offset > f.result.Offsets.End && op.b.cluster.OutOfTouch()
 }
 
 // topic finds what a fetch names. A follower copies the topics of all tenants.

@@ -102,15 +102,22 @@ func readAudit(req *kmsg.BrokerHeartbeatRequest) (raftmeta.Audit, bool) {
 }
 
 // touch notes a contact with a Raft leader.
-func (n *Node) touch() {
-	now := n.o.Now()
-	n.broker.contact.Store(&now)
+func (n *Node) touch() { n.touchedAt(n.o.Now()) }
+
+// touchedAt notes one that was at a moment, if it is the latest.
+func (n *Node) touchedAt(at time.Time) {
+	for {
+		known := n.broker.contact.Load()
+		if known != nil && !at.After(*known) || n.broker.contact.CompareAndSwap(known, &at) {
+			return
+		}
+	}
 }
 
-// watchContact notes when Raft itself heard from a leader lately, or leads.
+// watchContact notes when Raft itself heard from a leader, or leads.
 func (n *Node) watchContact(meta *raftmeta.Node) {
-	if last := meta.LastContact(); !last.IsZero() && time.Since(last) <= 2*n.o.HeartbeatInterval {
-		n.touch()
+	if last := meta.LastContact(); !last.IsZero() {
+		n.touchedAt(n.o.Now().Add(-time.Since(last)))
 	}
 }
 

@@ -210,6 +210,13 @@ func (n *Node) Isolated() bool {
 	return n.o.Now().Sub(*last) > n.o.IsolationGrace
 }
 
+// OutOfTouch tells whether this node has had no contact with a Raft leader for half a session: before long
+// others may lead what it leads.
+func (n *Node) OutOfTouch() bool {
+	last := n.broker.contact.Load()
+	return last != nil && n.o.Now().Sub(*last) > n.o.SessionTimeout/2
+}
+
 // Run does the node's work until ctx ends: it sends heartbeats, and is the controller while this server
 // leads the Raft group. When it returns, all that has stopped.
 func (n *Node) Run(ctx context.Context) error {

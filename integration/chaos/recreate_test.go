@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"context"
+	"errors"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -45,9 +46,14 @@ func TestRecreatedTopicKnowsNothingOfTheOld(t *testing.T) {
 		t.Fatal(err)
 	}
 	recreate(ctx, t, w)
-	newID := topicID(ctx, t, r, p.Topic)
-	if newID == oldID {
-		t.Fatal("the new topic has the old one's id")
+	// Metadata are answered from what the asked node has applied, which may be a moment old.
+	if err := fleet.Eventually(ctx, func() error {
+		if topicID(ctx, t, r, p.Topic) == oldID {
+			return errors.New("the new topic has the old one's id")
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
 	}
 	if err := start(ctx, absent); err != nil {
 		t.Fatal(err)
