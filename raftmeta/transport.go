@@ -16,11 +16,8 @@ func named(id raft.ServerID, target raft.ServerAddress) raft.ServerAddress {
 	return target + "/" + raft.ServerAddress(id)
 }
 
-// AppendEntriesPipeline declines. In raft 1.7.3 a pipeline whose reader has stopped, because the leader's term is
-// over, leaves its sender waiting for room for ever, and Shutdown with it. One entry is under way at a time
-// here (maxInFlight), so there is nothing to pipeline.
-func (t namedTransport) AppendEntriesPipeline(raft.ServerID, raft.ServerAddress) (raft.AppendPipeline, error) {
-	return nil, raft.ErrPipelineReplicationNotSupported
+func (t namedTransport) AppendEntriesPipeline(id raft.ServerID, target raft.ServerAddress) (raft.AppendPipeline, error) {
+	return t.NetworkTransport.AppendEntriesPipeline(id, named(id, target))
 }
 
 func (t namedTransport) AppendEntries(id raft.ServerID, target raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
