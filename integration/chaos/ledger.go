@@ -115,6 +115,19 @@ func (l *Ledger) SawAdmin(o AdminOp) {
 	l.history.Admin = append(l.history.Admin, o)
 }
 
+// adminChanges counts the admin operations that changed something and were acknowledged.
+func (l *Ledger) adminChanges() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := 0
+	for _, o := range l.history.Admin {
+		if o.Result == Done && !o.Kind.reads() {
+			n++
+		}
+	}
+	return n
+}
+
 // Complain enters an error that breaks an invariant by itself.
 func (l *Ledger) Complain(invariant string, p Partition, text string) {
 	now := l.Now()

@@ -39,22 +39,14 @@ func TestRecreatedTopicKnowsNothingOfTheOld(t *testing.T) {
 		}
 	}
 	commit(ctx, t, w, p, 5)
-	oldID := topicID(ctx, t, r, p.Topic)
+	oldID := topicIDOtherThan(ctx, t, r, p.Topic, [16]byte{})
 
 	absent := w.Fleet.Node(3)
 	if err := absent.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	recreate(ctx, t, w)
-	// Metadata are answered from what the asked node has applied, which may be a moment old.
-	if err := fleet.Eventually(ctx, func() error {
-		if topicID(ctx, t, r, p.Topic) == oldID {
-			return errors.New("the new topic has the old one's id")
-		}
-		return nil
-	}); err != nil {
-		t.Fatal(err)
-	}
+	topicIDOtherThan(ctx, t, r, p.Topic, oldID)
 	if err := start(ctx, absent); err != nil {
 		t.Fatal(err)
 	}
@@ -187,14 +179,24 @@ func committed(ctx context.Context, t *testing.T, w *World, p Partition) int64 {
 	return at
 }
 
-func topicID(ctx context.Context, t *testing.T, r *router, topic string) [16]byte {
+// topicIDOtherThan waits until the brokers tell of another topic than before.
+func topicIDOtherThan(ctx context.Context, t *testing.T, r *router, topic string, before [16]byte) [16]byte {
 	t.Helper()
-	if err := fleet.Eventually(ctx, func() error { return r.refresh(ctx) }); err != nil {
+	var id [16]byte
+	if err := fleet.Eventually(ctx, func() error {
+		if err := r.refresh(ctx); err != nil {
+			return err
+		}
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if id = r.ids[topic]; id == before {
+			return errors.New("the new topic has the old one's id")
+		}
+		return nil
+	}); err != nil {
 		t.Fatal(err)
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.ids[topic]
+	return id
 }
 
 func fetchByID(ctx context.Context, t *testing.T, r *router, p Partition, id kadm.TopicID) int16 {
