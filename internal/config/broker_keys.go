@@ -9,6 +9,8 @@ const (
 	noTransactions = "transactions are not part of this broker"
 	noSecurity     = "authentication and authorization are not part of this broker"
 	metadataLog    = "group offsets are kept in the metadata log, not in a topic"
+	byFollower     = "followers throttle themselves, see follower.replication.throttled.rate"
+	oneDirectory   = "a broker has one log directory"
 	oneVersion     = "all brokers of a cluster speak one protocol version"
 	bothRoles      = "every node is a broker and can be a controller"
 	noNewGroups    = "the consumer group protocol of KIP-848 is not part of this broker"
@@ -106,6 +108,9 @@ func replicationKeys() []*Key {
 		key("replica.fetch.wait.max.ms", TypeInt, "500", "How long a leader holds a follower's fetch that finds nothing, in ms.", between(1, 10_000), readOnly),
 		key(Draining, TypeBoolean, "false", "Whether the broker is being emptied: its leaders, coordinators and replicas move to others, and it gets no new ones. Any broker of the cluster alters it for any other; it has to be altered alone. `chronik cluster drain` does it.", perBroker),
 		key("follower.replication.throttled.rate", TypeLong, maxLong, "Bytes a second that replicas outside the ISR copy on this node, all together. Those in sync are never held back.", atLeast(1)),
+		// kafka-reassign-partitions takes these two back with every --verify, whether or not it has set them.
+		key("leader.replication.throttled.rate", TypeLong, maxLong, "Bytes a second that a leader sends to throttled replicas.", only(byFollower)),
+		key("replica.alter.log.dirs.io.max.bytes.per.second", TypeLong, maxLong, "Bytes a second that replicas copy between the log directories of this node.", only(oneDirectory)),
 		key("auto.leader.rebalance.enable", TypeBoolean, "true", "Whether leadership returns to preferred replicas by itself. The controller's setting counts.", readOnly),
 		// 5 s, not Kafka's 300: a move costs a few milliseconds here.
 		key("leader.imbalance.check.interval.seconds", TypeLong, "5", "How often the controller looks for leaders and coordinators to move back, in s.", between(1, 86_400), readOnly),
