@@ -28,6 +28,7 @@ trap 'exit 0' INT TERM
 
 mkdir -p "$dir"
 for n in 1 2 3; do
+  : >"$dir/$n.out" # the last run's ready line must not be taken for this one's
   # shellcheck disable=SC2086 # CLUSTER_ARGS is a list of flags
   "$bin" serve --data-dir "$dir/$n" --node-id $n --rack "rack-$n" \
     --kafka-listen "127.0.0.1:$(port $n 0)" --peer-listen "127.0.0.1:$(port $n 1)" \
