@@ -16,7 +16,7 @@ all=127.0.0.1:19092,127.0.0.1:29092,127.0.0.1:39092
 finish() {
   code=$?
   [[ $code == 0 ]] || compose logs --tail 60 >&2
-  docker rm -f chronik-test-squatter >/dev/null 2>&1
+  docker rm -fv chronik-test-squatter >/dev/null 2>&1
   compose down -v --timeout 30 >/dev/null 2>&1 || code=1
   exit $code
 }
@@ -55,7 +55,7 @@ docker run -d --name chronik-test-squatter --network chronik-test_cluster "$CHRO
 compose start node2 >/dev/null
 [[ $(address "$node2") != "$old" ]] || { echo "node2 came back at the same IP" >&2; exit 1; }
 wait_for 'the killed node is not healthy again' healthy 3
-docker rm -f chronik-test-squatter >/dev/null
+docker rm -fv chronik-test-squatter >/dev/null
 in_sync() { # six rows of PARTITION LEADER EPOCH REPLICAS ISR with three in the last
   chronik topic describe orders --bootstrap-server 127.0.0.1:29092 | awk '$1 ~ /^[0-9]+$/ && split($5, isr, ",") == 3 { n++ } END { exit n != 6 }'
 }
