@@ -55,6 +55,7 @@ var codes = []struct {
 	{raftmeta.ErrProducerIDsExhausted, kerr.CoordinatorNotAvailable},
 	{raftmeta.ErrStaleBrokerEpoch, kerr.StaleBrokerEpoch},
 	{raftmeta.ErrStaleCoordinator, kerr.NotCoordinator},
+	{raftmeta.ErrSuperseded, kerr.NotController}, // by another run of this broker, so it is not the one to ask
 	{raftmeta.ErrElectionNotNeeded, kerr.ElectionNotNeeded},
 	{raftmeta.ErrUnknownBroker, kerr.BrokerIDNotRegistered},
 	{raftmeta.ErrBrokerInUse, kerr.InvalidRequest},

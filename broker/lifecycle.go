@@ -215,7 +215,11 @@ func (b *Broker) joinCluster(ctx context.Context, identity *identity) error {
 	if err := b.register(ctx, identity); err != nil {
 		return err
 	}
+	b.meta.SetProposer(b.nodeID, b.brokerEpoch.Load())
 	b.cluster.SetBroker(b.brokerEpoch.Load())
+	if err := b.setFirstConfig(ctx); err != nil {
+		return err
+	}
 	b.reconciler.everythingNow()
 	b.cluster.SetLoaded()
 	if err := b.propose(ctx, "activate broker", &raftmeta.ActivateBroker{ID: b.nodeID, Epoch: b.brokerEpoch.Load()}); err != nil {
@@ -263,11 +267,16 @@ func (b *Broker) nameCluster(ctx context.Context, identity *identity) error {
 	if errors.Is(err, raftmeta.ErrClusterIDMismatch) {
 		return fmt.Errorf("data directory belongs to cluster %s, its metadata log to %s: it was put together from two", identity.clusterID, b.meta.Image().ClusterID())
 	}
-	if err != nil || !b.founder || b.options.BootstrapExpect < 3 || b.meta.Image().Config(raftmeta.BrokerResource, "") != nil {
-		return err
+	return err
+}
+
+// setFirstConfig lets a cluster of three or more begin with acks that mean two replicas (replication.md 20);
+// topics with fewer replicas are not held to more than they have. It comes after the registration, so that
+// what an operator changes afterwards is not undone by a proposal that was on its way for long.
+func (b *Broker) setFirstConfig(ctx context.Context) error {
+	if !b.founder || b.options.BootstrapExpect < 3 || b.meta.Image().Config(raftmeta.BrokerResource, "") != nil {
+		return nil
 	}
-	// A cluster of three or more begins with acks that mean two replicas (replication.md 20); topics with
-	// fewer replicas are not held to more than they have.
 	minISR := b.options.Config[minInsyncReplicas]
 	if minISR == "" {
 		minISR = "2"
@@ -306,15 +315,19 @@ func (b *Broker) register(ctx context.Context, identity *identity) error {
 		b.logger.Warn("replicas may lack acknowledged records after the last stop and catch up before they count", "replicas", n)
 	}
 	for {
+		cmd.Previous = 0
+		if previous, ok := b.meta.Image().Broker(b.nodeID); ok {
+			cmd.Previous = previous.Epoch
+		}
 		registered, err := b.proposeUntil(ctx, "register broker", cmd)
-		if !errors.Is(err, raftmeta.ErrDuplicateBroker) {
+		if !errors.Is(err, raftmeta.ErrDuplicateBroker) && !errors.Is(err, raftmeta.ErrStaleBrokerEpoch) {
 			b.brokerEpoch.Store(registered.BrokerEpoch)
 			return err
 		}
 		select {
 		case <-ctx.Done():
 			return wrap("register broker", ctx.Err())
-		case <-time.After(retryRegister): // until the controller has found the other run dead
+		case <-time.After(retryRegister): // until the controller has found the other run dead, or to look again
 		}
 	}
 }

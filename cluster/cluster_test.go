@@ -369,7 +369,7 @@ func TestRecoveryTakesTheFurthestLog(t *testing.T) {
 		awaitState(t, hosts[0], h.place.node, raftmeta.Fenced)
 		result, err := h.propose(ctx, &raftmeta.RegisterBroker{
 			ID: h.place.node, Incarnation: newID(t), StorageIDs: []uuid.ID{newID(t)}, KafkaHost: "h", KafkaPort: 1,
-			PeerAddress: h.Peers().Address(), Suspect: true,
+			PeerAddress: h.Peers().Address(), Suspect: true, Previous: h.epoch,
 		})
 		if err != nil {
 			t.Fatal(err)

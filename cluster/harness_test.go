@@ -204,14 +204,19 @@ func (h *host) register(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	result, err := h.propose(ctx, &raftmeta.RegisterBroker{
+	registration := &raftmeta.RegisterBroker{
 		ID: h.place.node, Incarnation: incarnation, StorageIDs: []uuid.ID{h.place.directory},
 		KafkaHost: "127.0.0.1", KafkaPort: 9092, PeerAddress: h.Peers().Address(),
-	})
+	}
+	if previous, ok := h.meta.Image().Broker(h.place.node); ok {
+		registration.Previous = previous.Epoch
+	}
+	result, err := h.propose(ctx, registration)
 	if err != nil {
 		return err
 	}
 	h.epoch = result.BrokerEpoch
+	h.meta.SetProposer(h.place.node, h.epoch)
 	h.SetBroker(h.epoch)
 	h.SetLoaded()
 	return nil

@@ -52,9 +52,11 @@ func (x *table) image() *raftmeta.Image { return x.meta.Image() }
 func (x *table) register(ids ...int32) (epoch int64) {
 	x.t.Helper()
 	for _, id := range ids {
-		epoch = x.do(&raftmeta.RegisterBroker{
-			ID: id, Incarnation: newID(x.t), KafkaHost: "h", KafkaPort: 1, PeerAddress: "h:2",
-		}).BrokerEpoch
+		registration := &raftmeta.RegisterBroker{ID: id, Incarnation: newID(x.t), KafkaHost: "h", KafkaPort: 1, PeerAddress: "h:2"}
+		if previous, ok := x.image().Broker(id); ok {
+			registration.Previous = previous.Epoch
+		}
+		epoch = x.do(registration).BrokerEpoch
 	}
 	return epoch
 }

@@ -130,7 +130,7 @@ func (c *Coordinator) storeOffsets(ctx context.Context, e *entry, req CommitRequ
 // was admitted, the group says best how: a replaced static member hears that it is fenced.
 func (c *Coordinator) refusal(e *entry, req CommitRequest, err error) Code {
 	switch {
-	case errors.Is(err, raftmeta.ErrStaleCoordinator):
+	case deposed(err):
 		c.fence(e.shard, e.tenure)
 		return kerr.NotCoordinator.Code
 	case e.tenure.over():

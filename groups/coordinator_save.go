@@ -28,13 +28,19 @@ func (c *Coordinator) persist(ctx context.Context, j job) {
 		c.opts.Logger.Warn("cannot save group", "tenant", e.key.tenant, "group", e.key.id, "err", err)
 	}
 	switch {
-	case errors.Is(err, raftmeta.ErrStaleCoordinator):
+	case deposed(err):
 		c.fence(e.shard, e.tenure)
 	case j.op.unsettled(err):
 		c.drop(e, errUnsettled)
 	default:
 		c.settle(e, err)
 	}
+}
+
+// deposed tells whether the Store says that the tenure is over: the shard has another owner, or the broker
+// another run.
+func deposed(err error) bool {
+	return errors.Is(err, raftmeta.ErrStaleCoordinator) || errors.Is(err, raftmeta.ErrSuperseded)
 }
 
 func (c *Coordinator) write(ctx context.Context, e *entry, op *operation) error {

@@ -117,6 +117,7 @@ func (g *group) idle() bool {
 // codes are the Kafka codes of what the Store may refuse.
 var codes = map[raftmeta.Rejection]*kerr.Error{
 	raftmeta.ErrStaleCoordinator:  kerr.NotCoordinator,
+	raftmeta.ErrSuperseded:        kerr.NotCoordinator,
 	raftmeta.ErrUnknownMember:     kerr.UnknownMemberID,
 	raftmeta.ErrIllegalGeneration: kerr.IllegalGeneration,
 	raftmeta.ErrUnknownGroup:      kerr.GroupIDNotFound,

@@ -18,7 +18,9 @@ type cluster struct {
 	nodes      map[string]*Node
 }
 
-func newCluster(t *testing.T) *cluster {
+func newCluster(t *testing.T) *cluster { return newClusterWith(t, func(*Options) {}) }
+
+func newClusterWith(t *testing.T, change func(*Options)) *cluster {
 	c := &cluster{options: map[string]Options{}, transports: map[string]*raft.InmemTransport{}, nodes: map[string]*Node{}}
 	var servers []Server
 	for i := range 3 {
@@ -30,6 +32,7 @@ func newCluster(t *testing.T) *cluster {
 		o.ServerID, o.Bootstrap = s.ID, servers
 		o.TrailingLogs = 1
 		o.Timeouts = Timeouts{Heartbeat: 100 * time.Millisecond, Election: 100 * time.Millisecond, Lease: 50 * time.Millisecond}
+		change(&o)
 		c.options[s.ID] = o
 	}
 	for id := range c.options {

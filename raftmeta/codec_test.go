@@ -43,7 +43,7 @@ func exampleCommands() []Command {
 	change := ConfigChange{Replace: true, Ops: []ConfigOp{{Kind: ConfigAppend, Key: "k", Value: "v", Base: "b"}}}
 	return []Command{
 		&InitCluster{testID(1)},
-		&RegisterBroker{1, testID(2), []uuid.ID{testID(3)}, "host", 9092, "peer:9093", "rack", true, []TopicPartition{{testID(4), 1}}},
+		&RegisterBroker{1, testID(2), []uuid.ID{testID(3)}, "host", 9092, "peer:9093", "rack", true, []TopicPartition{{testID(4), 1}}, 299},
 		&ActivateBroker{1, 300},
 		&FenceBroker{2, 301},
 		&CreateTopic{testID(4), "tenant", "name", map[string]string{"b": "2", "a": "1"}, [][]int32{{1, 2}, {2}}},
@@ -120,8 +120,12 @@ func TestCommandBytes(t *testing.T) {
 
 func TestCommandsSurviveTheLog(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		var entry []byte
 		var want []Command
+		number := stamp{drawFrom(t, worldBrokers), rapid.Int64().Draw(t, "epoch"), rapid.Uint64().Draw(t, "sequence")}
+		if number.sequence == 0 {
+			number = stamp{}
+		}
+		entry := beginEntry(number)
 		drawLog(t, NewImage(), func(index uint64, cmd Command, im *Image) *Image {
 			b, err := appendCommand(nil, cmd)
 			if err != nil {
@@ -131,9 +135,12 @@ func TestCommandsSurviveTheLog(t *testing.T) {
 			next, _, _ := Apply(im, index, 1, cmd)
 			return next
 		})
-		got, err := decodeEntry(entry)
+		s, got, err := decodeEntry(entry)
 		if err != nil {
 			t.Fatal(err)
+		}
+		if s != number || len(got) != len(want) {
+			t.Fatalf("entry %v of %d commands became %v of %d", number, len(want), s, len(got))
 		}
 		for i := range want { // nil and empty lists are one and the same
 			a, _ := appendCommand(nil, want[i])
@@ -164,12 +171,13 @@ func FuzzCommand(f *testing.F) {
 		if err != nil {
 			f.Fatal(err)
 		}
-		f.Add(appendToEntry(nil, b))
+		f.Add(appendToEntry(beginEntry(stamp{}), b))
+		f.Add(appendToEntry(beginEntry(stamp{1, 1, 7}), b))
 	}
-	f.Add([]byte{entryFormat, 0xff, 0xff, 0xff, 0xff, 0x0f})
-	f.Add([]byte{entryFormat, 18, byte(kindInitCluster), 1})
+	f.Add([]byte{entryPlain, 0xff, 0xff, 0xff, 0xff, 0x0f})
+	f.Add([]byte{entryPlain, 18, byte(kindInitCluster), 1})
 	f.Fuzz(func(t *testing.T, entry []byte) {
-		commands, err := decodeEntry(entry)
+		s, commands, err := decodeEntry(entry)
 		if err != nil {
 			if !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrUnsupportedCommand) {
 				t.Fatalf("error of no kind: %v", err)
@@ -178,6 +186,9 @@ func FuzzCommand(f *testing.F) {
 		}
 		// What was read is written the same, apart from length prefixes, and can be applied.
 		im := worldForFuzzing()
+		if !bytes.HasPrefix(entry, beginEntry(s)) {
+			t.Fatalf("stamp %v is not canonical in %x", s, entry)
+		}
 		for _, cmd := range commands {
 			b, err := appendCommand(nil, cmd)
 			if err != nil {

@@ -25,6 +25,10 @@ type RegisterBroker struct {
 	// SuspectPartitions are those of which recovery may have cut off acknowledged data (14.4): the broker
 	// is no eligible leader of them.
 	SuspectPartitions []TopicPartition
+	// Previous is the epoch of the registration that this one takes the place of, 0 if there is none. If it
+	// is another one by now the answer is ErrStaleBrokerEpoch, and the proposer looks again: what an earlier
+	// run proposed may arrive after a later run has registered, and must not push that out.
+	Previous int64
 }
 
 // TopicPartition names a partition.
@@ -48,6 +52,7 @@ func (x *RegisterBroker) fields(c *coder) {
 		c.id(&p.TopicID)
 		c.int32(&p.Partition)
 	})
+	c.int64(&x.Previous)
 }
 
 func (x *RegisterBroker) apply(e *edit) (Result, error) {
@@ -58,13 +63,16 @@ func (x *RegisterBroker) apply(e *edit) (Result, error) {
 	lost := suspicionOf(x.SuspectPartitions)
 	lost.all = x.Suspect
 	draining := false
-	if known {
-		if old.Incarnation == x.Incarnation {
-			return Result{BrokerEpoch: old.Epoch}, nil
-		}
-		if old.Epoch == int64(e.base.index) || !x.supersedes(old) {
-			return Result{}, ErrDuplicateBroker // two runs must never share an epoch, even within one entry
-		}
+	switch {
+	case !known && x.Previous != 0: // it was removed meanwhile
+		return Result{}, ErrStaleBrokerEpoch
+	case known && old.Incarnation == x.Incarnation:
+		return Result{BrokerEpoch: old.Epoch}, nil
+	case known && old.Epoch != x.Previous:
+		return Result{}, ErrStaleBrokerEpoch
+	case known && (old.Epoch == int64(e.base.index) || !x.supersedes(old)):
+		return Result{}, ErrDuplicateBroker // two runs must never share an epoch, even within one entry
+	case known:
 		lost.all = lost.all || slices.ContainsFunc(old.StorageIDs, func(id uuid.ID) bool {
 			return !slices.Contains(x.StorageIDs, id) // a lost or replaced disk
 		})
@@ -75,6 +83,7 @@ func (x *RegisterBroker) apply(e *edit) (Result, error) {
 		KafkaHost: x.KafkaHost, KafkaPort: x.KafkaPort, PeerAddress: x.PeerAddress, Rack: x.Rack,
 		State: Fenced, Draining: draining,
 	})
+	e.removeSequence(x.ID)
 	if known {
 		e.fence(x.ID, lost)
 	}

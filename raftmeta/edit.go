@@ -23,6 +23,7 @@ type edit struct {
 	normalised   table[*Topic]
 	tombstones   table[*Tombstone]
 	brokers      table[*Broker]
+	sequences    table[uint64]
 	configs      table[map[string]string]
 	groups       table[*Group]
 	offsets      table[CommittedOffset]
@@ -74,6 +75,7 @@ func newEdit(im *Image) *edit {
 		normalised:   table[*Topic]{tree: im.normalised},
 		tombstones:   table[*Tombstone]{tree: im.tombstones},
 		brokers:      table[*Broker]{tree: im.brokers},
+		sequences:    table[uint64]{tree: im.sequences},
 		configs:      table[map[string]string]{tree: im.configs},
 		groups:       table[*Group]{tree: im.groups},
 		offsets:      table[CommittedOffset]{tree: im.offsets},
@@ -100,6 +102,7 @@ func (e *edit) done() *Image {
 	im.normalised = e.normalised.commit()
 	im.tombstones = e.tombstones.commit()
 	im.brokers = e.brokers.commit()
+	im.sequences = e.sequences.commit()
 	im.configs = e.configs.commit()
 	im.groups = e.groups.commit()
 	im.offsets = e.offsets.commit()
@@ -203,7 +206,35 @@ func (e *edit) putBroker(b *Broker) {
 func (e *edit) removeBroker(b *Broker) {
 	e.brokers.remove(appendBrokerKey(nil, b.ID))
 	e.base.sum.subtract(e.encodedBroker(b))
+	e.removeSequence(b.ID)
 	e.dirty.brokers = true
+}
+
+func (e *edit) sequence(broker int32) uint64 {
+	var buf [keyBuffer]byte
+	sequence, _ := e.sequences.get(appendBrokerKey(buf[:0], broker))
+	return sequence
+}
+
+func (e *edit) encodedSequence(broker int32, sequence uint64) []byte {
+	r := sequenceRecord{broker, sequence}
+	return e.encoded(recordSequence, r.fields)
+}
+
+// putSequence is no news to anybody who reconciles.
+func (e *edit) putSequence(broker int32, sequence uint64) {
+	if old, ok := e.sequences.set(appendBrokerKey(nil, broker), sequence); ok {
+		e.base.sum.subtract(e.encodedSequence(broker, old))
+	}
+	e.base.sum.add(e.encodedSequence(broker, sequence))
+}
+
+// removeSequence forgets what another run of the broker proposed: its epoch fences that.
+func (e *edit) removeSequence(broker int32) {
+	if old := e.sequence(broker); old != 0 {
+		e.sequences.remove(appendBrokerKey(nil, broker))
+		e.base.sum.subtract(e.encodedSequence(broker, old))
+	}
 }
 
 func (e *edit) config(key ConfigKey) map[string]string {

@@ -70,7 +70,9 @@ func (s *script) epoch(id int32) int64 {
 }
 
 func (s *script) register(id int32, run int, suspect bool) Command {
-	return &RegisterBroker{ID: id, Incarnation: testID(50 + 10*int(id) + run), StorageIDs: []uuid.ID{testID(150 + int(id))}, Suspect: suspect}
+	return &RegisterBroker{
+		ID: id, Incarnation: testID(50 + 10*int(id) + run), StorageIDs: []uuid.ID{testID(150 + int(id))}, Suspect: suspect, Previous: s.epoch(id),
+	}
 }
 func (s *script) stop(id int32) Command     { return &BeginShutdown{id, s.epoch(id)} }
 func (s *script) activate(id int32) Command { return &ActivateBroker{id, s.epoch(id)} }
@@ -154,10 +156,10 @@ func TestSuspectIsNoCandidate(t *testing.T) {
 	s.do("unclean", &ElectLeader{TopicID: testID(1), Unclean: true})
 	s.do("recovered", s.alter(1))
 	s.do("unclean", &ElectLeader{TopicID: testID(1), Unclean: true})
-	disk := &RegisterBroker{ID: 1, Incarnation: testID(99), StorageIDs: []uuid.ID{testID(151), testID(99)}}
+	disk := &RegisterBroker{ID: 1, Incarnation: testID(99), StorageIDs: []uuid.ID{testID(151), testID(99)}, Previous: s.epoch(1)}
 	s.do("another disk", disk)
 	s.do("active", s.activate(1))
-	lost := &RegisterBroker{ID: 1, Incarnation: testID(98), StorageIDs: []uuid.ID{testID(99)}}
+	lost := &RegisterBroker{ID: 1, Incarnation: testID(98), StorageIDs: []uuid.ID{testID(99)}, Previous: s.epoch(1)}
 	s.do("lost disk", lost)
 	s.do("active", s.activate(1))
 	s.want(`
@@ -371,7 +373,7 @@ func TestAlterPartitionIsFenced(t *testing.T) {
 
 func TestBrokerRegistration(t *testing.T) {
 	s := newScript(t, []int32{1}, nil)
-	foreign := &RegisterBroker{ID: 1, Incarnation: testID(97), StorageIDs: []uuid.ID{testID(98)}}
+	foreign := &RegisterBroker{ID: 1, Incarnation: testID(97), StorageIDs: []uuid.ID{testID(98)}, Previous: s.epoch(1)}
 	if err := s.try(foreign); err != ErrDuplicateBroker {
 		t.Errorf("another machine with an active broker's id: %v", err)
 	}
@@ -387,7 +389,9 @@ func TestBrokerRegistration(t *testing.T) {
 	if _, err := e.applyCommand(s.register(1, 1, false)); err != nil {
 		t.Error(err)
 	}
-	if _, err := e.applyCommand(s.register(1, 2, false)); err != ErrDuplicateBroker {
+	second := s.register(1, 2, false).(*RegisterBroker)
+	second.Previous = int64(s.im.Index() + 1)
+	if _, err := e.applyCommand(second); err != ErrDuplicateBroker {
 		t.Errorf("second run in one entry: %v", err)
 	}
 }

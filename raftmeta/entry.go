@@ -4,10 +4,15 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 )
 
-// One Raft entry is a batch of commands: the format byte, then each command with its length in front.
-const entryFormat = 1
+// One Raft entry is a batch of commands: the format byte, a stamp if the format says so, then each command
+// with its length in front.
+const (
+	entryPlain   = 1
+	entryStamped = 2
+)
 
 const (
 	// MaxCommandBytes bounds one encoded command.
@@ -16,35 +21,48 @@ const (
 	maxEntryBytes = 1 << 20
 )
 
-// appendToEntry adds an encoded command to an entry; an empty one is begun.
-func appendToEntry(entry, command []byte) []byte {
-	if len(entry) == 0 {
-		entry = append(entry, entryFormat)
+// beginEntry returns an entry without commands.
+func beginEntry(s stamp) []byte {
+	if s.sequence == 0 {
+		return []byte{entryPlain}
 	}
+	c := coder{buf: []byte{entryStamped}}
+	s.fields(&c)
+	return c.buf
+}
+
+// appendToEntry adds an encoded command to an entry.
+func appendToEntry(entry, command []byte) []byte {
 	entry = binary.AppendUvarint(entry, uint64(len(command)))
 	return append(entry, command...)
 }
 
-// decodeEntry reads the commands of an entry. It is all or nothing.
-func decodeEntry(entry []byte) ([]Command, error) {
-	if len(entry) == 0 || entry[0] != entryFormat {
-		return nil, fmt.Errorf("%w: entry format", ErrUnsupportedCommand)
+// decodeEntry reads the stamp and the commands of an entry. It is all or nothing.
+func decodeEntry(entry []byte) (s stamp, commands []Command, err error) {
+	if len(entry) == 0 || entry[0] != entryPlain && entry[0] != entryStamped {
+		return s, nil, fmt.Errorf("%w: entry format", ErrUnsupportedCommand)
 	}
-	rest := entry[1:]
-	var commands []Command
+	c := coder{buf: entry[1:], decoding: true}
+	if entry[0] == entryStamped {
+		s.fields(&c)
+	}
+	if c.err != nil {
+		return s, nil, c.err
+	}
+	rest := c.buf
 	for len(rest) > 0 {
 		n, used := binary.Uvarint(rest)
 		if used <= 0 || n > MaxCommandBytes || n > uint64(len(rest)-used) {
-			return nil, fmt.Errorf("%w: command length", ErrCorrupt)
+			return s, nil, fmt.Errorf("%w: command length", ErrCorrupt)
 		}
 		cmd, err := decodeCommand(rest[used : used+int(n)])
 		if err != nil {
-			return nil, err
+			return s, nil, err
 		}
 		commands = append(commands, cmd)
 		rest = rest[used+int(n):]
 	}
-	return commands, nil
+	return s, commands, nil
 }
 
 // applyCommand applies one command to an edit. A rejected command changes nothing.
@@ -52,6 +70,11 @@ func (e *edit) applyCommand(cmd Command) (Result, error) {
 	result, err := cmd.apply(e)
 	result.Index = e.base.index
 	return result, err
+}
+
+// supersededOutcomes are those of an entry that came too late.
+func (e *edit) supersededOutcomes(n int) []outcome {
+	return slices.Repeat([]outcome{{Result{Index: e.base.index}, ErrSuperseded}}, n)
 }
 
 // Apply is the table as a pure function: the image after one command that stands alone in the entry

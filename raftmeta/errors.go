@@ -41,6 +41,7 @@ const (
 	ErrBrokerInUse                               // INVALID_REQUEST: it is not fenced, or a replica of something
 	ErrNoReassignment                            // NO_REASSIGNMENT_IN_PROGRESS
 	ErrTooFewInSync                              // INVALID_REPLICA_ASSIGNMENT: the ISR would fall below min
+	ErrSuperseded                                // NOT_COORDINATOR or NOT_CONTROLLER: it came behind a later entry or run of its proposer
 	rejectionEnd
 )
 
@@ -77,6 +78,7 @@ var rejectionText = [rejectionEnd]string{
 	ErrBrokerInUse:          "broker is in use",
 	ErrNoReassignment:       "no reassignment is in progress",
 	ErrTooFewInSync:         "too few replicas would be in sync",
+	ErrSuperseded:           "a later proposal of the same broker came first",
 }
 
 // Error says what was wrong, without the object's name: the caller knows that.

@@ -29,7 +29,7 @@ const (
 // ErrNotLeader if this server does not lead, ErrCorrupt or ErrUnsupportedCommand if the entry holds what
 // no server of this release sends, and else with ErrOutcomeUnknown.
 func (n *Node) ApplyEntry(ctx context.Context, entry []byte) (uint64, error) {
-	if _, err := decodeEntry(entry); err != nil {
+	if _, _, err := decodeEntry(entry); err != nil {
 		return 0, err
 	}
 	var future raft.ApplyFuture

@@ -69,11 +69,14 @@ func (f *fsm) ApplyBatch(logs []*raft.Log) []any {
 }
 
 func applyEntry(e *edit, log *raft.Log) ([]outcome, error) {
-	commands, err := decodeEntry(log.Data)
+	s, commands, err := decodeEntry(log.Data)
 	if err != nil {
 		return nil, err
 	}
 	e.at(log.Index, log.Term)
+	if !e.admit(s) {
+		return e.supersededOutcomes(len(commands)), nil
+	}
 	outcomes := make([]outcome, len(commands))
 	for i, cmd := range commands {
 		outcomes[i].result, outcomes[i].err = e.applyCommand(cmd)

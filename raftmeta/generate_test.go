@@ -77,8 +77,8 @@ var commandGenerators = map[kind]func(t *rapid.T, im *Image) Command{
 	kindInitCluster: func(t *rapid.T, _ *Image) Command {
 		return &InitCluster{ClusterID: testID(rapid.IntRange(200, 201).Draw(t, "cluster"))}
 	},
-	kindRegisterBroker: func(t *rapid.T, _ *Image) Command {
-		id := rapid.SampledFrom(worldBrokers).Draw(t, "broker")
+	kindRegisterBroker: func(t *rapid.T, im *Image) Command {
+		id, previous := drawBroker(t, im)
 		return &RegisterBroker{
 			ID: id, Incarnation: testID(rapid.IntRange(100, 120).Draw(t, "incarnation")),
 			StorageIDs: []uuid.ID{testID(150 + int(id)*2 + rapid.IntRange(0, 1).Draw(t, "disk"))},
@@ -87,6 +87,7 @@ var commandGenerators = map[kind]func(t *rapid.T, im *Image) Command{
 			SuspectPartitions: nilIfEmpty(rapid.SliceOfN(rapid.Custom(func(t *rapid.T) TopicPartition {
 				return TopicPartition{drawTopicID(t), drawPartition(t)}
 			}), 0, 2).Draw(t, "suspects")),
+			Previous: previous,
 		}
 	},
 	kindActivateBroker: func(t *rapid.T, im *Image) Command {
@@ -208,6 +209,15 @@ func drawBroker(t *rapid.T, im *Image) (id int32, epoch int64) {
 	return id, epoch - int64(rapid.IntRange(0, 9).Draw(t, "stale")/9)
 }
 
+// drawStamp draws one that often is the next of its broker.
+func drawStamp(t *rapid.T, im *Image) stamp {
+	id, epoch := drawBroker(t, im)
+	if epoch <= 0 || rapid.Bool().Draw(t, "plain") {
+		return stamp{}
+	}
+	return stamp{id, epoch, max(im.sequence(id)+uint64(rapid.IntRange(0, 2).Draw(t, "step")), 1)}
+}
+
 func drawAssignments(t *rapid.T) [][]int32 {
 	return rapid.SliceOfN(rapid.Custom(func(t *rapid.T) []int32 {
 		n := rapid.IntRange(0, 3).Draw(t, "replicas")
@@ -299,7 +309,7 @@ func nilIfEmpty[T any](s []T) []T {
 	return slices.Clone(s)
 }
 
-// describe writes an image as text, by its public reads alone: the yardstick of equality in tests.
+// describe writes an image as text, by its reads alone: the yardstick of equality in tests.
 func describe(im *Image) string {
 	var b []byte
 	line := func(format string, args ...any) { b = fmt.Appendf(b, format+"\n", args...) }
@@ -307,6 +317,9 @@ func describe(im *Image) string {
 		im.FeatureLevel(), im.NextProducerID(), im.Audit().Index, im.Audit().Hash)
 	for x := range im.Brokers() {
 		line("broker %+v", *x)
+		if sequence := im.sequence(x.ID); sequence != 0 {
+			line("  entries up to %d", sequence)
+		}
 	}
 	for i := range int32(GroupShards) {
 		line("shard %d %+v", i, im.Shard(i))

@@ -26,6 +26,7 @@ type Image struct {
 	normalised *iradix.Tree[*Topic]            // nameKey with '.' as '_': the same topics
 	tombstones *iradix.Tree[*Tombstone]        // id
 	brokers    *iradix.Tree[*Broker]           // brokerKey
+	sequences  *iradix.Tree[uint64]            // brokerKey: of the last stamped entry of the registered run, if any
 	configs    *iradix.Tree[map[string]string] // configKey; no empty maps
 	groups     *iradix.Tree[*Group]            // nameKey
 	offsets    *iradix.Tree[CommittedOffset]   // offsetKey
@@ -43,6 +44,7 @@ func newImage() *Image {
 		normalised:   iradix.New[*Topic](),
 		tombstones:   iradix.New[*Tombstone](),
 		brokers:      iradix.New[*Broker](),
+		sequences:    iradix.New[uint64](),
 		configs:      iradix.New[map[string]string](),
 		groups:       iradix.New[*Group](),
 		offsets:      iradix.New[CommittedOffset](),
@@ -106,6 +108,13 @@ func (im *Image) Tombstones() iter.Seq[*Tombstone] { return values(im.tombstones
 func (im *Image) Broker(id int32) (*Broker, bool) {
 	var buf [keyBuffer]byte
 	return im.brokers.Root().Get(appendBrokerKey(buf[:0], id))
+}
+
+// sequence is that of the last stamped entry of a broker's registered run, 0 if there was none.
+func (im *Image) sequence(broker int32) uint64 {
+	var buf [keyBuffer]byte
+	sequence, _ := im.sequences.Root().Get(appendBrokerKey(buf[:0], broker))
+	return sequence
 }
 
 // Brokers iterates over the registered brokers by id.

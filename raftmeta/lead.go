@@ -21,7 +21,7 @@ func (n *Node) ProposeAsLeader(ctx context.Context, cmd Command) (Result, error)
 	}
 	var future raft.ApplyFuture // written before the answer comes, read only after
 	err = n.ask(ctx, func() raft.Future {
-		future = n.raft.Apply(appendToEntry(nil, command), 0)
+		future = n.raft.Apply(appendToEntry(beginEntry(stamp{}), command), 0)
 		return future
 	})
 	var response any

@@ -241,7 +241,7 @@ func (n *Node) Barrier(ctx context.Context) error {
 func (n *Node) CatchUp(ctx context.Context) error {
 	err := n.ask(ctx, func() raft.Future {
 		return futureOf(func() error {
-			response, err := n.apply([]byte{entryFormat})
+			response, err := n.apply(beginEntry(stamp{}))
 			_, err = entryOutcomes(response, err, 0)
 			return err
 		})

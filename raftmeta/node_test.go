@@ -339,7 +339,7 @@ func TestUnknownCommandIsFatal(t *testing.T) {
 	n := openReady(t, o)
 	settle(t, n)
 	before := describe(n.Image())
-	_, err := n.apply(appendToEntry(nil, []byte{250, 1}))
+	_, err := n.apply(appendToEntry(beginEntry(stamp{}), []byte{250, 1}))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,6 +17,7 @@ type fakeLog struct {
 }
 
 type fakeEntry struct {
+	stamp    stamp
 	commands []Command
 	bytes    int
 	reply    chan fakeReply
@@ -28,12 +29,12 @@ type fakeReply struct {
 }
 
 func (l *fakeLog) apply(entry []byte) (any, error) {
-	commands, err := decodeEntry(entry)
+	s, commands, err := decodeEntry(entry)
 	if err != nil {
 		return nil, err
 	}
 	reply := make(chan fakeReply)
-	l.entries <- fakeEntry{commands, len(entry), reply}
+	l.entries <- fakeEntry{s, commands, len(entry), reply}
 	r := <-reply
 	return r.response, r.err
 }

@@ -10,4 +10,5 @@ const (
 	recordTombstone
 	recordGroup
 	recordOffsets
+	recordSequence
 )

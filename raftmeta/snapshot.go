@@ -70,6 +70,17 @@ func (r *offsetsRecord) fields(c *coder) {
 	list(c, &r.offsets, 16+6, offsetFields)
 }
 
+// sequenceRecord is how far the registered run of a broker has come with its stamped entries.
+type sequenceRecord struct {
+	broker   int32
+	sequence uint64
+}
+
+func (r *sequenceRecord) fields(c *coder) {
+	c.int32(&r.broker)
+	c.uint64(&r.sequence)
+}
+
 // snapshotWriter writes records and sums them up. The first error sticks.
 type snapshotWriter struct {
 	w   *bufio.Writer
@@ -107,6 +118,9 @@ func writeSnapshot(w io.Writer, im *Image) error {
 	s.record(recordHeader, header.fields)
 	for b := range im.Brokers() {
 		s.record(recordBroker, func(c *coder) { brokerFields(c, b) })
+		if r := (sequenceRecord{b.ID, im.sequence(b.ID)}); r.sequence != 0 {
+			s.record(recordSequence, r.fields)
+		}
 	}
 	it := im.configs.Root().Iterator()
 	for k, v, ok := it.Next(); ok; k, v, ok = it.Next() {
@@ -272,6 +286,12 @@ func (e *edit) load(kind byte, body []byte) error {
 		b := &Broker{}
 		return loadObject(body, func(c *coder) { brokerFields(c, b) },
 			func() bool { _, ok := e.broker(b.ID); return ok }, func() { e.putBroker(b) })
+	case recordSequence:
+		var r sequenceRecord
+		return loadObject(body, r.fields, func() bool {
+			_, ok := e.broker(r.broker)
+			return !ok || r.sequence == 0 || e.sequence(r.broker) != 0
+		}, func() { e.putSequence(r.broker, r.sequence) })
 	case recordConfig:
 		var key ConfigKey
 		var values map[string]string

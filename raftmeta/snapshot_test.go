@@ -58,7 +58,11 @@ func exampleImage(t fatalfer) *Image {
 		}
 		im = next
 	}
-	return im
+	e := newEdit(im)
+	if !e.admit(stamp{1, 1, 7}) {
+		t.Fatalf("an entry of broker 1 is refused")
+	}
+	return e.done()
 }
 
 func TestSnapshotBytes(t *testing.T) {
@@ -78,7 +82,7 @@ func TestSameLogSameHash(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			logs = append(logs, &raft.Log{Index: index, Term: 1 + index/1000, Type: raft.LogCommand, Data: appendToEntry(nil, b)})
+			logs = append(logs, &raft.Log{Index: index, Term: 1 + index/1000, Type: raft.LogCommand, Data: appendToEntry(beginEntry(drawStamp(t, one.feed.image.Load())), b)})
 			if err, ok := one.Apply(logs[len(logs)-1]).(error); ok {
 				t.Fatal(err)
 			}
@@ -125,6 +129,9 @@ func TestHashSeesEveryField(t *testing.T) {
 		"other offset": func(e *edit) { e.putOffset("", "simple", CommittedOffset{TopicID: testID(1), Partition: 1}) },
 		"group":        func(e *edit) { e.putGroup(&Group{ID: "simple", Generation: 1}) },
 		"broker":       func(e *edit) { e.putBroker(&Broker{ID: 1, Epoch: 9}) },
+		"sequence":     func(e *edit) { e.putSequence(1, 8) },
+		"no sequence":  func(e *edit) { e.removeSequence(1) },
+		"other's":      func(e *edit) { e.putSequence(2, 7) },
 		"config":       func(e *edit) { e.putConfig(ConfigKey{BrokerResource, ""}, map[string]string{"x": "2"}) },
 		"no config":    func(e *edit) { e.putConfig(ConfigKey{BrokerResource, ""}, nil) },
 		"no tombstone": func(e *edit) { x, _ := base.Tombstone(testID(3)); e.removeTombstone(x) },

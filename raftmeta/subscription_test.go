@@ -24,7 +24,7 @@ type feedTest struct {
 
 func (f *feedTest) apply(commands ...Command) {
 	f.Helper()
-	var entry []byte
+	entry := beginEntry(stamp{})
 	for _, cmd := range commands {
 		b, err := appendCommand(nil, cmd)
 		if err != nil {

@@ -230,6 +230,9 @@ func checkImage(t *rapid.T, im *Image) {
 	e := newEdit(newImage())
 	for b := range im.Brokers() {
 		e.putBroker(b)
+		if sequence := im.sequence(b.ID); sequence != 0 {
+			e.putSequence(b.ID, sequence)
+		}
 	}
 	for x := range im.AllTopics() {
 		e.putTopic(x)
@@ -251,7 +254,7 @@ func checkImage(t *rapid.T, im *Image) {
 	if rebuilt.sum != im.sum {
 		t.Fatal("state sum is not that of the objects")
 	}
-	if rebuilt.offsets.Len() != im.offsets.Len() || rebuilt.offsetGroups.Len() != im.offsetGroups.Len() ||
+	if rebuilt.sequences.Len() != im.sequences.Len() || rebuilt.offsets.Len() != im.offsets.Len() || rebuilt.offsetGroups.Len() != im.offsetGroups.Len() ||
 		rebuilt.topicIDs.Len() != im.topicIDs.Len() || rebuilt.normalised.Len() != im.normalised.Len() {
 		t.Fatal("an index holds what no object accounts for")
 	}

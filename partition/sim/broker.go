@@ -71,9 +71,13 @@ func (w *world) newBroker(id int32) *broker {
 }
 
 func (b *broker) registration() *raftmeta.RegisterBroker {
-	return &raftmeta.RegisterBroker{
+	cmd := &raftmeta.RegisterBroker{
 		ID: b.id, Incarnation: b.incarnation, StorageIDs: []uuid.ID{b.storage}, KafkaHost: "h", KafkaPort: 1, Suspect: b.suspect,
 	}
+	if previous, ok := b.image().Broker(b.id); ok {
+		cmd.Previous = previous.Epoch
+	}
+	return cmd
 }
 
 // image is the metadata as this broker knows it.
