@@ -170,7 +170,7 @@ func newBroker(o Options) (*Broker, error) {
 // startServices starts what runs beside the requests. The group ends when background does.
 func (b *Broker) startServices(background context.Context) (*errgroup.Group, error) {
 	coordinator, err := groups.New(groups.Options{
-		Store: groupStore{b.meta}, TopicName: b.topicName, Config: b.groupConfig,
+		Store: groupStore{b.meta}, TopicName: b.topicName, Config: b.groupConfig, Leased: b.cluster.Leased,
 		Now: b.now, Logger: b.logger, Registerer: b.options.Registry,
 	})
 	if err != nil {

@@ -17,6 +17,7 @@ import (
 // brokerState is what this node's heartbeats say of its broker.
 type brokerState struct {
 	contact atomic.Pointer[time.Time] // last contact with a Raft leader; nil before Run
+	leased  atomic.Pointer[time.Time] // when the last heartbeat was sent that another node answered as the controller; see Leased
 
 	mu       sync.Mutex // guards the fields below
 	epoch    int64      // of the registration, -1 before
@@ -185,11 +186,14 @@ func (n *Node) sendHeartbeat(ctx context.Context, meta *raftmeta.Node, to *Link,
 	}
 	ctx, cancel := context.WithTimeout(ctx, n.o.SessionTimeout/2) // one lost answer must not cost the session
 	defer cancel()
+	sent := n.o.Now()
 	resp, err := to.Do(ctx, req)
 	if err != nil {
 		return to, err
 	}
-	return to, n.heartbeatAnswer(resp.(*kmsg.BrokerHeartbeatResponse))
+	answer := resp.(*kmsg.BrokerHeartbeatResponse)
+	n.broker.renew(sent, answer)
+	return to, n.heartbeatAnswer(answer)
 }
 
 // heartbeatAnswer does what the controller says.

@@ -155,9 +155,19 @@ func (c *Coordinator) refusal(e *entry, req CommitRequest, err error) Code {
 // Fetch handles one group of an OffsetFetch. There is no difference between a group that committed
 // nothing and one that does not exist. Only the owner can tell that an offset was never committed, as
 // what it has applied holds everything that earlier owners acknowledged (replication.md 18.4).
+//
+// A broker that was cut off or paused may own a shard by what it has applied, while another one already
+// acknowledges commits to it. So without a lease it answers NOT_COORDINATOR, upon which every client asks
+// around who else is; to COORDINATOR_NOT_AVAILABLE, which says it better, the Java consumer does not listen
+// here. All else that a group is asked for either changes it, which Apply fences, or says nothing that a
+// later answer could contradict.
 func (c *Coordinator) Fetch(req FetchRequest) FetchReply {
 	if code := c.owns(groupKey{req.Tenant, req.Group}); code != 0 {
 		return FetchReply{Err: code}
+	}
+	if !c.opts.Leased() { // asked before anything is read: what is read then is as of now or later
+		c.metrics.unleased.Inc()
+		return FetchReply{Err: kerr.NotCoordinator.Code}
 	}
 	var reply FetchReply
 	if req.All {

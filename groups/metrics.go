@@ -12,6 +12,7 @@ type metrics struct {
 	commits        prometheus.Counter
 	commitFailures prometheus.Counter
 	expiredOffsets prometheus.Counter
+	unleased       prometheus.Counter
 	loaded         prometheus.Gauge
 	shards         prometheus.Gauge
 }
@@ -33,6 +34,8 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			"Commit requests that the metadata log refused or failed. Rising: consumers will process records again."),
 		expiredOffsets: counter("chronik_group_expired_offsets_total",
 			"Offsets removed after their retention."),
+		unleased: counter("chronik_group_offset_fetches_unleased_total",
+			"Offset fetches refused because the controller has not answered this broker for longer than a session. Rising: it is cut off or starved."),
 		loaded: promauto.With(reg).NewGauge(prometheus.GaugeOpts{
 			Name: "chronik_groups_loaded",
 			Help: "Groups in memory: those with members, and those touched lately.",

@@ -53,6 +53,9 @@ type Options struct {
 	// TopicName resolves the id of a committed offset, for the check whether a Stable group still
 	// subscribes to the topic. It must not block. Required.
 	TopicName func(tenant string, id uuid.ID) (name string, ok bool)
+	// Leased tells whether this broker may still count as the owner of its shards although it has not
+	// looked: see Coordinator.Fetch. It is asked at every use and must not block. Default always.
+	Leased func() bool
 	// Config is asked at every use and must not block. Default DefaultConfig.
 	Config func() Config
 	// Now is the clock. Its time must pass as the runtime's timers see it. Default time.Now.
@@ -92,6 +95,9 @@ func (o *Options) validate() error {
 func (o *Options) setDefaults() {
 	if o.Config == nil {
 		o.Config = DefaultConfig
+	}
+	if o.Leased == nil {
+		o.Leased = func() bool { return true }
 	}
 	if o.Now == nil {
 		o.Now = time.Now

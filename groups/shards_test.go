@@ -390,3 +390,27 @@ func TestLateExpirySparesWhatCameAfter(t *testing.T) {
 		}
 	})
 }
+
+// TestFetchNeedsALease (18.1, I42): a coordinator that cannot know whether others have taken over does not
+// tell what was committed, while all else goes on.
+func TestFetchNeedsALease(t *testing.T) {
+	leased := false
+	store := newMemStore()
+	c, err := New(Options{Store: store, TopicName: topicName, Leased: func() bool { return leased }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.SetShards(ownedBy(store.latest(), 1))
+	for _, all := range []bool{false, true} {
+		if r := c.Fetch(FetchRequest{Group: "g", All: all}); r.Err != kerr.NotCoordinator.Code || r.Offsets != nil {
+			t.Errorf("without a lease: %+v", r)
+		}
+	}
+	if d := c.Describe(DescribeRequest{Group: "g"}); d.Err != 0 {
+		t.Errorf("describe: %+v", d)
+	}
+	leased = true
+	if r := c.Fetch(FetchRequest{Group: "g", All: true}); r.Err != 0 {
+		t.Errorf("with a lease: %+v", r)
+	}
+}
