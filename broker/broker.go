@@ -98,6 +98,7 @@ type Broker struct {
 	catchUp      pace // of the replicas here that are outside the ISR
 	isr          *isrKeeper
 	groups       *groups.Coordinator
+	groupShards  *groupShards
 	sessions     *fetchSessions
 	peerSessions *fetchSessions
 	producerIDs  *producerIDs
@@ -186,6 +187,7 @@ func (b *Broker) startServices(background context.Context) (*errgroup.Group, err
 	}
 	b.fetchers.begin(background)
 	b.reconciler = newReconciler(b)
+	b.groupShards = newGroupShards(b)
 	work := new(errgroup.Group)
 	work.Go(func() error { return b.cluster.Run(background) })
 	work.Go(func() error { return b.isr.run(background) })
@@ -200,6 +202,7 @@ func (b *Broker) startServices(background context.Context) (*errgroup.Group, err
 	work.Go(func() error { return b.polls.Run(background) })
 	work.Go(func() error { return b.groups.Run(groupsContext) })
 	work.Go(func() error { return b.reconciler.run(background) })
+	work.Go(func() error { return b.groupShards.run(background) })
 	return work, nil
 }
 

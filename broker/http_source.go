@@ -6,7 +6,6 @@ import (
 	"maps"
 	"net/http"
 
-	"github.com/chronik-stream/chronik/groups"
 	"github.com/chronik-stream/chronik/httpapi"
 	"github.com/chronik-stream/chronik/raftmeta"
 )
@@ -94,44 +93,6 @@ func (s httpSource) Topic(name string) (httpapi.TopicDetail, bool) {
 			out.TotalCount += o.HighWatermark - o.Start
 		}
 		out.Partition = append(out.Partition, hp)
-	}
-	return out, true
-}
-
-func (s httpSource) Groups() []httpapi.Group {
-	var list []httpapi.Group
-	for _, g := range s.b.groups.List(defaultTenant, groups.ListFilter{}) {
-		list = append(list, httpapi.Group{Name: g.Group, State: g.State.String(), Type: g.Type, ProtocolType: g.ProtocolType})
-	}
-	return list
-}
-
-// describeVersion asks the coordinator for the newest form: an unknown group is an error, not "Dead".
-const describeVersion = 6
-
-func (s httpSource) Group(name string) (httpapi.GroupDetail, bool) {
-	d := s.b.groups.Describe(groups.DescribeRequest{Tenant: defaultTenant, Group: name, Version: describeVersion})
-	if d.Err != 0 {
-		return httpapi.GroupDetail{}, false
-	}
-	out := httpapi.GroupDetail{
-		Group:    httpapi.Group{Name: name, State: d.State.String(), Type: groups.ClassicType, ProtocolType: d.ProtocolType},
-		Protocol: d.Protocol, Members: []httpapi.GroupMember{}, Offsets: []httpapi.GroupOffset{},
-	}
-	for _, m := range d.Members {
-		out.Members = append(out.Members, httpapi.GroupMember{ID: m.MemberID, InstanceID: m.InstanceID, ClientID: m.ClientID, ClientHost: m.ClientHost})
-	}
-	img := s.b.meta.Image()
-	for _, o := range s.b.groups.Fetch(groups.FetchRequest{Tenant: defaultTenant, Group: name, All: true}).Offsets {
-		t, ok := img.TopicByID(o.TopicID)
-		if !ok {
-			continue // deleted while we looked
-		}
-		lag := int64(-1)
-		if h := s.b.replicas.get(o.TopicID, o.Partition); h != nil {
-			lag = max(h.replica.Offsets().HighWatermark-o.Offset, 0)
-		}
-		out.Offsets = append(out.Offsets, httpapi.GroupOffset{Topic: t.Name, Partition: o.Partition, Offset: o.Offset, Lag: lag, Metadata: o.Metadata})
 	}
 	return out, true
 }

@@ -225,6 +225,7 @@ func (b *Broker) joinCluster(ctx context.Context, identity *identity) error {
 	if err := b.propose(ctx, "activate broker", &raftmeta.ActivateBroker{ID: b.nodeID, Epoch: b.brokerEpoch.Load()}); err != nil {
 		return err
 	}
+	b.groupShards.catchUp()
 	b.reconciler.catchUp()
 	return nil
 }
@@ -418,6 +419,7 @@ func (b *Broker) leave(ctx context.Context) {
 	if err := b.cluster.Leave(bounded); err != nil {
 		b.logger.Warn("stopping without a hand-over: others will notice, and take over a little later", "err", err)
 	}
+	b.groupShards.catchUp()
 	b.reconciler.catchUp()
 }
 

@@ -65,16 +65,12 @@ func (r *reconciler) everythingNow() {
 	defer r.mu.Unlock()
 	r.sub.Take() // is part of it
 	img := r.b.meta.Image()
-	r.b.updateShards(img)
 	r.everything(img)
 	r.sweep(img)
 }
 
 // apply makes the node match img in all that changes names.
 func (r *reconciler) apply(changes raftmeta.Changes, img *raftmeta.Image) {
-	if changes.All || changes.Shards {
-		r.b.updateShards(img) // first: clients of moved groups are waiting, and opening logs takes a while
-	}
 	if changes.All || len(changes.Configs) > 0 {
 		r.b.reloadConfig()
 		r.everything(img) // a broker default may be part of any topic's config

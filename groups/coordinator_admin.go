@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/chronik-stream/chronik/raftmeta"
 )
 
 // Describe handles one group of a DescribeGroups. An unknown group is Dead, from version 6 on with
@@ -34,6 +37,10 @@ func (c *Coordinator) Describe(req DescribeRequest) Description {
 	}
 	return d
 }
+
+// DescribeSaved is what any broker can tell of a group from what the Store has: its last completed
+// generation. Its coordinator knows better.
+func DescribeSaved(g *raftmeta.Group) Description { return restoreGroup(g, time.Time{}).describe() }
 
 func (c *Coordinator) inMemory(key groupKey) *entry {
 	s := c.shard(key)

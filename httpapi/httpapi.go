@@ -96,12 +96,14 @@ type FollowerLag struct {
 	Lag     int64 `json:"lag"`
 }
 
-// Group is a line of the list of groups.
+// Group is a line of the list of groups. Of a group that another broker coordinates, this node knows the
+// last completed generation: it is Empty or Stable.
 type Group struct {
 	Name         string `json:"name"`
 	State        string `json:"state"`
 	Type         string `json:"type"`
 	ProtocolType string `json:"protocol_type"`
+	Coordinator  int32  `json:"coordinator"` // broker id, -1 if none
 }
 
 // GroupDetail is a group with its members and offsets.
