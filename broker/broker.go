@@ -67,7 +67,11 @@ type Options struct {
 	// Registry gets the node's metrics, and is what /metrics serves. Default a new one.
 	Registry *prometheus.Registry
 
-	strictWire bool // see wire.Options.Strict; for tests
+	// What follows is for tests.
+	strictWire bool                                                                 // see wire.Options.Strict
+	dial       func(ctx context.Context, network, address string) (net.Conn, error) // see cluster.Options
+	gossip     cluster.GossipTransport                                              // see cluster.Options
+	bootID     string                                                               // default the kernel's
 }
 
 const (
@@ -142,6 +146,9 @@ func newBroker(o Options) (*Broker, error) {
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.bootID == "" {
+		o.bootID = kernelBootID()
 	}
 	if o.Registry == nil {
 		o.Registry = prometheus.NewRegistry()

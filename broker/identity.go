@@ -118,9 +118,9 @@ func (id identity) save(fsys vfs.FS, dataDir string) error {
 	return nil
 }
 
-// bootID names this boot of the kernel, or is "" where the kernel does not tell: then a stop that was
+// kernelBootID names this boot of the kernel, or is "" where the kernel does not tell: then a stop that was
 // not clean is taken for a power loss.
-func bootID() string {
+func kernelBootID() string {
 	data, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
 		return ""

@@ -128,6 +128,7 @@ func (b *Broker) openCluster(identity *identity) (stop func() error, _ error) {
 		DataDir: b.options.DataDir, FS: b.options.FS,
 		PeerListener: b.options.Peer, PeerAdvertise: b.options.PeerAdvertise,
 		GossipListen: b.gossipListen(), GossipAdvertise: b.options.GossipAdvertise, GossipKey: b.options.GossipKey,
+		Dial: b.options.dial, GossipTransport: b.options.gossip,
 		TLS: b.options.PeerTLS, Join: b.options.Join, BootstrapExpect: max(b.options.BootstrapExpect, 1),
 		BalanceInterval: fixed.LeaderRebalanceInterval, KeepLeaders: !fixed.LeaderRebalance,
 		Now: b.now, Logger: b.logger, Registerer: b.options.Registry,

@@ -69,7 +69,7 @@ func (b *Broker) topicConfig(t *raftmeta.Topic) *config.TopicConfig {
 func (b *Broker) dirOptions() log.DirOptions {
 	c := config.ResolveBroker(config.Layers{Static: b.static}).Broker()
 	return log.DirOptions{
-		Path: b.logDirPath, FS: b.options.FS, Now: b.now, Logger: b.logger, Registerer: b.options.Registry, BootID: bootID(),
+		Path: b.logDirPath, FS: b.options.FS, Now: b.now, Logger: b.logger, Registerer: b.options.Registry, BootID: b.options.bootID,
 		CheckpointInterval: c.CheckpointInterval, RetentionCheckInterval: c.RetentionCheckInterval, CleanerInterval: c.CleanerBackoff,
 	}
 }

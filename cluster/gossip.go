@@ -18,10 +18,9 @@ import (
 // gossip tells nodes of each other, and no more: it fences, elects and removes nobody (replication.md 4.9).
 // memberlist calls its Notify methods under its own lock, so they only write down what they heard.
 type gossip struct {
-	list      *memberlist.Memberlist
-	transport *gossipTransport
-	logger    *slog.Logger
-	metrics   *metrics
+	list    *memberlist.Memberlist
+	logger  *slog.Logger
+	metrics *metrics
 
 	mu       sync.Mutex // guards the fields below
 	self     member
@@ -57,17 +56,21 @@ func openGossip(o *Options, self member, m *metrics) (*gossip, error) {
 	if err != nil {
 		return nil, fmt.Errorf("gossip address %q: %w", o.GossipListen, err)
 	}
-	g.transport, err = openGossipTransport(host, port, logger)
-	if err != nil {
-		return nil, err
+	transport := o.GossipTransport
+	if transport == nil {
+		bound, err := openGossipTransport(host, port, logger)
+		if err != nil {
+			return nil, err
+		}
+		transport, port = bound, bound.GetAutoBindPort()
 	}
 	config := memberlist.DefaultLANConfig()
 	config.Name = self.name()
-	config.Transport = g.transport
-	config.BindAddr, config.BindPort = host, g.transport.GetAutoBindPort()
+	config.Transport = transport
+	config.BindAddr, config.BindPort = host, port
 	config.AdvertiseAddr, config.AdvertisePort, err = advertiseGossip(o.GossipAdvertise, config.BindPort)
 	if err != nil {
-		return nil, errors.Join(err, g.transport.Shutdown())
+		return nil, errors.Join(err, transport.Shutdown())
 	}
 	config.SecretKey = o.GossipKey
 	config.Logger = logger
@@ -80,7 +83,7 @@ func openGossip(o *Options, self member, m *metrics) (*gossip, error) {
 	config.TCPTimeout = 2 * time.Second
 	g.list, err = memberlist.Create(config)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("start gossip: %w", err), g.transport.Shutdown())
+		return nil, errors.Join(fmt.Errorf("start gossip: %w", err), transport.Shutdown())
 	}
 	return g, nil
 }

@@ -10,6 +10,9 @@ import (
 	"github.com/hashicorp/memberlist"
 )
 
+// GossipTransport is how gossip travels: single packets, and connections.
+type GossipTransport = memberlist.NodeAwareTransport
+
 // gossipTransport is memberlist's own, but for calls that come from the address it listens on; see
 // Peers.dialer.
 type gossipTransport struct {

@@ -65,6 +65,9 @@ func Open(o Options) (*Node, error) {
 	}
 	n.life, n.end = context.WithCancel(context.Background())
 	n.peers = newPeers(o.PeerListener, o.PeerAdvertise, o.TLS, o.Logger, n.self, n.find)
+	if o.Dial != nil {
+		n.peers.connect = o.Dial
+	}
 	n.peers.SetClusterID(o.ClusterID)
 	n.pool = newLinkPool(n.peers)
 	if err := n.openGossip(); err != nil {

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -39,6 +40,9 @@ type Options struct {
 	// TLS is for both ends of a connection between nodes, which prove themselves to each other. Nil is
 	// plain TCP.
 	TLS *tls.Config
+	// Dial connects to the peer ports of others, within ctx. Default a net.Dialer that calls from the
+	// address of PeerListener.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
 	// GossipListen is HOST:PORT for TCP and UDP; port 0 picks a free one. Default 127.0.0.1:0.
 	// GossipAdvertise is where others send to; default where it listens.
@@ -46,6 +50,9 @@ type Options struct {
 	// GossipKey encrypts and authenticates gossip: 16, 24 or 32 bytes, the same on all nodes. It may be
 	// missing only if gossip stays on loopback addresses (replication.md 4.9).
 	GossipKey []byte
+	// GossipTransport carries gossip, as if it listened on GossipListen, and is shut down with the node.
+	// Default TCP and UDP.
+	GossipTransport GossipTransport
 	// Join are gossip addresses of any members.
 	Join []string
 	// BootstrapExpect is how many nodes without a cluster must have met before they form one: 1, 3, 5 …

@@ -39,6 +39,7 @@ type Peers struct {
 	self      identity
 	locate    func(identity) (address string, ok bool) // by gossip; nil without
 	security  *tls.Config                              // nil is plain TCP
+	connect   func(ctx context.Context, network, address string) (net.Conn, error)
 	logger    *slog.Logger
 	clusterID atomic.Pointer[uuid.ID] // zero before the node has one
 
@@ -67,6 +68,7 @@ func newPeers(
 		listener: listener, advertise: advertise, security: security, logger: logger, self: self, locate: locate,
 		greeting: make(chan struct{}, maxGreeting), closed: make(chan struct{}),
 	}
+	p.connect = p.dialer().DialContext
 	p.raft, p.kafka = newAcceptQueue(listener.Addr(), p.closed), newAcceptQueue(listener.Addr(), p.closed)
 	p.SetClusterID(uuid.ID{})
 	p.running.Go(p.accept)
@@ -142,7 +144,7 @@ func (p *Peers) greet(conn net.Conn) {
 func (p *Peers) dial(ctx context.Context, kind byte, address string, to identity) (net.Conn, introduction, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	conn, err := p.dialer().DialContext(ctx, "tcp", address)
+	conn, err := p.connect(ctx, "tcp", address)
 	if err != nil {
 		return nil, introduction{}, err
 	}
