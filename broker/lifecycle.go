@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"net"
 	"path/filepath"
@@ -91,13 +92,29 @@ func (b *Broker) run(ctx context.Context, ready func(*Broker)) (err error) {
 	return errors.Join(err, work.Wait())
 }
 
-// makeDurable creates the data directory with the log directory in it, and makes their names durable: a
-// loss of power right after the first start must not take the directory with it.
+// makeDurable creates the data directory with the log directory in it, and makes their names durable, and
+// those of the directories above that were missing too: a loss of power right after the first start must not
+// take the directory with it, for without its identity the node would be another one.
 func makeDurable(fsys vfs.FS, dataDir, logDir string) error {
+	above := filepath.Dir(filepath.Clean(dataDir))
+	changed := []string{dataDir, above}
+	for ; missing(fsys, above); above = filepath.Dir(above) {
+		changed = append(changed, filepath.Dir(above))
+	}
 	if err := fsys.MkdirAll(logDir); err != nil {
 		return err
 	}
-	return errors.Join(fsys.SyncDir(filepath.Dir(filepath.Clean(dataDir))), fsys.SyncDir(dataDir))
+	for _, d := range changed {
+		if err := fsys.SyncDir(d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func missing(fsys vfs.FS, name string) bool {
+	_, err := fsys.Stat(name)
+	return errors.Is(err, fs.ErrNotExist)
 }
 
 // wantedID is the node id that was asked for. Nodes of a cluster that were given none draw one: two that
