@@ -23,7 +23,7 @@ import (
 func (c *virtualCluster) ask(to int32, req kmsg.Request, version int16, patience time.Duration) (kmsg.Response, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	conn, err := c.client.dial(ctx, "tcp", fmt.Sprintf("%s:%d", virtualIP(to), virtualKafka))
+	conn, err := c.client.dial(ctx, "tcp", fmt.Sprintf("%s:%d", virtualIP(to), kafkaPort))
 	if err != nil {
 		return nil, err
 	}
@@ -107,7 +107,9 @@ func (e errKafka) Error() string { return kerr.ErrorForCode(int16(e)).Error() }
 
 // produce sends one batch to a node, and returns the offset of its first record.
 func (c *virtualCluster) produce(to int32, topic string, p *producer, patience time.Duration, values ...string) (int64, error) {
-	resp, err := c.ask(to, produceRequest(-1, topic, 0, testBatch(c.t, p, values...)), 9, patience)
+	req := produceRequest(-1, topic, 0, testBatch(c.t, p, values...))
+	req.TimeoutMillis = int32(patience.Milliseconds())
+	resp, err := c.ask(to, req, 9, patience+time.Second)
 	if err != nil {
 		return -1, err
 	}

@@ -24,10 +24,10 @@ func inBubble(t *testing.T, f func(t *testing.T)) {
 
 // Ports and addresses of a virtual cluster. Node 1 is 127.0.0.1, and so on.
 const (
-	virtualKafka   = 9092
-	virtualPeer    = 9093
-	virtualGossips = 7946
-	clientIP       = "127.0.0.100"
+	kafkaPort  = 9092
+	peerPort   = 9093
+	gossipPort = 7946
+	clientIP   = "127.0.0.100"
 )
 
 func virtualIP(id int32) string { return fmt.Sprintf("127.0.0.%d", id) }
@@ -96,13 +96,13 @@ func (n *virtualNode) launch() {
 	}
 	o := Options{
 		DataDir: n.dir, FS: n.disk, NodeID: n.id, Config: n.c.config, Rack: fmt.Sprint("rack-", n.id),
-		Kafka: run.machine.listen(virtualKafka), Peer: run.machine.listen(virtualPeer),
-		Gossip: fmt.Sprintf("%s:%d", ip, virtualGossips), BootstrapExpect: 3,
-		strictWire: true, dial: run.machine.dial, gossip: run.machine.gossip(virtualGossips), bootID: fmt.Sprint("boot-", n.boots),
+		Kafka: run.machine.listen(kafkaPort), Peer: run.machine.listen(peerPort),
+		Gossip: fmt.Sprintf("%s:%d", ip, gossipPort), BootstrapExpect: 3,
+		strictWire: true, dial: run.machine.dial, gossip: run.machine.gossip(gossipPort), bootID: fmt.Sprint("boot-", n.boots),
 		Logger: slog.New(slog.NewTextHandler(runWriter{n.c.t, run}, &slog.HandlerOptions{Level: virtualLogLevel()})).With("node", n.id),
 	}
 	for id := int32(1); id <= 3; id++ {
-		o.Join = append(o.Join, fmt.Sprintf("%s:%d", virtualIP(id), virtualGossips))
+		o.Join = append(o.Join, fmt.Sprintf("%s:%d", virtualIP(id), gossipPort))
 	}
 	n.virtualRun = run
 	n.c.runs = append(n.c.runs, run)
@@ -218,18 +218,26 @@ func (c *virtualCluster) end() {
 // leftovers is how long memberlist, and Raft's transport, keep on after they were shut down.
 const leftovers = 30 * time.Second
 
-// isolate cuts a node off from the other nodes, and with clients from them too.
-func (c *virtualCluster) isolate(n *virtualNode, open bool, clients bool) {
+// cutOff cuts ways between a node and the other nodes: from it, to it or both.
+func (c *virtualCluster) cutOff(n *virtualNode, from, to bool) {
 	for _, other := range c.nodes {
 		if other != n {
-			c.net.setWay(virtualIP(n.id), virtualIP(other.id), open)
-			c.net.setWay(virtualIP(other.id), virtualIP(n.id), open)
+			c.between(n, other, !from, !to)
 		}
 	}
-	if clients {
-		c.net.setWay(virtualIP(n.id), clientIP, open)
-		c.net.setWay(clientIP, virtualIP(n.id), open)
-	}
+}
+
+// between sets the ways from one node to another and back.
+func (c *virtualCluster) between(a, b *virtualNode, there, back bool) {
+	c.net.setWay(virtualIP(a.id), virtualIP(b.id), there)
+	c.net.setWay(virtualIP(b.id), virtualIP(a.id), back)
+}
+
+// stall cuts a node off from everybody, also from clients, as one that is paused seems to be.
+func (c *virtualCluster) stall(n *virtualNode, stalled bool) {
+	c.cutOff(n, stalled, stalled)
+	c.net.setWay(virtualIP(n.id), clientIP, !stalled)
+	c.net.setWay(clientIP, virtualIP(n.id), !stalled)
 }
 
 // partition is a partition as a node sees it, nil without its topic.

@@ -67,7 +67,7 @@ func (c *virtualConn) failLocked(err error) {
 // Read implements net.Conn.
 func (c *virtualConn) Read(p []byte) (int, error) {
 	for {
-		n, err, news, at := c.tryRead(p)
+		n, news, at, err := c.tryRead(p)
 		if n > 0 || err != nil || len(p) == 0 {
 			return n, err
 		}
@@ -84,15 +84,15 @@ func (c *virtualConn) Read(p []byte) (int, error) {
 }
 
 // tryRead reads what has arrived. Otherwise there is nothing to do before news, or at if that is not zero.
-func (c *virtualConn) tryRead(p []byte) (n int, err error, news <-chan struct{}, at time.Time) {
+func (c *virtualConn) tryRead(p []byte) (n int, news <-chan struct{}, at time.Time, err error) {
 	c.machine.net.mu.Lock()
 	defer c.machine.net.mu.Unlock()
 	now := time.Now()
 	switch {
 	case c.failed != nil:
-		return 0, c.failed, nil, at
+		return 0, nil, at, c.failed
 	case !c.readDeadline.IsZero() && !now.Before(c.readDeadline):
-		return 0, os.ErrDeadlineExceeded, nil, at
+		return 0, nil, at, os.ErrDeadlineExceeded
 	}
 	h := c.in
 	if len(h.queue) > 0 && !h.net.cut[h.way] {
@@ -101,7 +101,7 @@ func (c *virtualConn) tryRead(p []byte) (n int, err error, news <-chan struct{},
 		case now.Before(head.at):
 			at = head.at
 		case head.err != nil:
-			return 0, head.err, nil, at
+			return 0, nil, at, head.err
 		default:
 			n = copy(p, head.data)
 			head.data = head.data[n:]
@@ -109,13 +109,13 @@ func (c *virtualConn) tryRead(p []byte) (n int, err error, news <-chan struct{},
 			if len(head.data) == 0 {
 				h.queue = h.queue[1:]
 			}
-			return n, nil, nil, at
+			return n, nil, at, nil
 		}
 	}
 	if d := c.readDeadline; !d.IsZero() && (at.IsZero() || d.Before(at)) {
 		at = d
 	}
-	return 0, nil, h.news, at
+	return 0, h.news, at, nil
 }
 
 // Write implements net.Conn. It never waits.
