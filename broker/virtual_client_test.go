@@ -143,8 +143,8 @@ func (c *virtualCluster) mustProduce(topic string, p *producer, within time.Dura
 // leader is who leads as most of the running nodes see it: that of the highest epoch, -1 for none.
 func (c *virtualCluster) leader(topic string) int32 {
 	leader, epoch := int32(-1), int32(-1)
-	for _, n := range c.running() {
-		if p := n.partition(topic, 0); p != nil && p.LeaderEpoch > epoch {
+	for _, b := range c.running() {
+		if p := b.partitionSeen(topic, 0); p != nil && p.LeaderEpoch > epoch {
 			leader, epoch = p.Leader, p.LeaderEpoch
 		}
 	}
@@ -241,9 +241,9 @@ func (c *virtualCluster) node(id int32) *virtualNode { return c.nodes[id-1] }
 func (c *virtualCluster) controller() (id int32) {
 	c.t.Helper()
 	c.eventually(10*time.Second, "no controller", func() bool {
-		for _, n := range c.running() {
-			if n.b.meta.IsLeader() && n.b.cluster.Controller() == n.id {
-				id = n.id
+		for _, b := range c.running() {
+			if b.meta.IsLeader() && b.cluster.Controller() == b.nodeID {
+				id = b.nodeID
 				return true
 			}
 		}

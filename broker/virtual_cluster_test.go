@@ -7,7 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -53,6 +53,7 @@ type virtualNode struct {
 	disk  *vfs.Mem
 	dir   string
 	boots int
+	up    atomic.Pointer[Broker] // the running broker, for the goroutines of clients
 }
 
 // virtualRun is one life of a broker. A crashed one cannot be killed: it lives on, cut off from the network
@@ -141,6 +142,7 @@ func (n *virtualNode) await() {
 	n.c.t.Helper()
 	select {
 	case n.b = <-n.ready:
+		n.up.Store(n.b)
 	case err := <-n.done:
 		n.over = true
 		n.c.t.Fatalf("node %d did not start: %v", n.id, err)
@@ -152,6 +154,7 @@ func (n *virtualNode) await() {
 // shutDown stops a broker in order.
 func (n *virtualNode) shutDown() {
 	n.c.t.Helper()
+	n.up.Store(nil)
 	n.stop()
 	n.over = true
 	if err := <-n.done; err != nil {
@@ -172,6 +175,7 @@ func (n *virtualNode) losePower() {
 func (n *virtualNode) endRun(how lifeState, survives func(*vfs.Mem) *vfs.Mem) {
 	n.c.t.Helper()
 	synctest.Wait()
+	n.up.Store(nil)
 	n.machine.die(how)
 	n.disk = survives(n.disk)
 	raft := filepath.Join(n.dir, "raft")
@@ -193,9 +197,14 @@ func (n *virtualNode) start() {
 	n.await()
 }
 
-// running are the nodes that are up.
-func (c *virtualCluster) running() []*virtualNode {
-	return slices.DeleteFunc(slices.Clone(c.nodes), func(n *virtualNode) bool { return n.crashed || n.over })
+// running are the brokers that are up.
+func (c *virtualCluster) running() (up []*Broker) {
+	for _, n := range c.nodes {
+		if b := n.up.Load(); b != nil {
+			up = append(up, b)
+		}
+	}
+	return up
 }
 
 // end stops everything, the crashed runs too: the bubble must be empty.
@@ -242,7 +251,11 @@ func (c *virtualCluster) stall(n *virtualNode, stalled bool) {
 
 // partition is a partition as a node sees it, nil without its topic.
 func (n *virtualNode) partition(topic string, number int) *raftmeta.Partition {
-	found, ok := n.b.meta.Image().Topic(defaultTenant, topic)
+	return n.b.partitionSeen(topic, number)
+}
+
+func (b *Broker) partitionSeen(topic string, number int) *raftmeta.Partition {
+	found, ok := b.meta.Image().Topic(defaultTenant, topic)
 	if !ok {
 		return nil
 	}
