@@ -5,6 +5,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 FUZZTIME ?= 10s
 CYCLES  ?= 1000
+SEEDS   ?= 100
 SEEDS   ?= 10000
 
 .PHONY: help build run cluster demo compose-test test test-short lint sim mutants fuzz chaos bench failover-bench image tools clean
@@ -52,6 +53,9 @@ fuzz: ## Run every fuzz target for FUZZTIME
 
 chaos: ## Break three nodes CYCLES times under load (needs root); CHRONIK_CHAOS_SEED replays
 	CHRONIK_CHAOS_CYCLES=$(CYCLES) $(GO) test -count=1 -v -timeout 0 -run '^(TestChaos|TestAdminIsLinearizable)$$' ./integration/chaos
+
+virtual: ## Three brokers in virtual time under SEEDS random schedules; CHRONIK_VIRTUAL_SEED replays
+	CHRONIK_VIRTUAL_SEEDS=$(SEEDS) $(GO) test -count=1 -v -timeout 0 -run '^TestVirtualRandom$$' ./broker
 
 bench: build ## Measure produce and consume on this machine
 	$(GO) run ./bench $(BENCHFLAGS)

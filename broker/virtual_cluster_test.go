@@ -166,10 +166,7 @@ func (n *virtualNode) shutDown() {
 func (n *virtualNode) crash() { n.endRun(killed, (*vfs.Mem).CrashKeepAll) }
 
 // losePower takes the machine down, and by chance any of what was not synced.
-func (n *virtualNode) losePower() {
-	n.boots++
-	n.endRun(powerLost, func(m *vfs.Mem) *vfs.Mem { return m.Crash(n.c.rng) })
-}
+func (n *virtualNode) losePower() { n.c.cutPower(n) }
 
 // endRun takes what survives while all goroutines rest, so that it is of one instant.
 func (n *virtualNode) endRun(how lifeState, survives func(*vfs.Mem) *vfs.Mem) {

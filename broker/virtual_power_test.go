@@ -2,12 +2,14 @@ package broker
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strconv"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/chronik-stream/chronik/internal/vfs"
 	"github.com/chronik-stream/chronik/partition/log"
 )
 
@@ -46,7 +48,7 @@ func (c *virtualCluster) write(topic string, writers int, book *ledger, stop <-c
 				select {
 				case <-stop:
 					return
-				case <-time.After(time.Millisecond):
+				case <-time.After(5 * time.Millisecond):
 				}
 				value := fmt.Sprintf("%d-%d", w, i)
 				if at, err := c.produce(c.leader(topic), topic, nil, time.Second, value); err == nil {
@@ -85,17 +87,65 @@ func TestVirtualBlackout(t *testing.T) {
 	}
 }
 
-// blackout takes the power of all machines in one instant, and brings them back.
+// blackout takes the power of all machines in one instant, in the midst of a sync if there is one soon, and
+// brings them back.
 func (c *virtualCluster) blackout() {
 	c.t.Helper()
-	for _, n := range c.nodes {
-		n.losePower()
-	}
+	c.cutPower(c.nodes...)
 	for _, n := range c.nodes {
 		n.launch()
 	}
 	for _, n := range c.nodes {
 		n.await()
+	}
+}
+
+// cutPower takes the power of some machines in one instant: when the first is about to sync what it wrote, or
+// if that does not happen soon, while all goroutines rest.
+func (c *virtualCluster) cutPower(victims ...*virtualNode) {
+	c.t.Helper()
+	rng := rand.New(rand.NewPCG(c.rng.Uint64(), 0))
+	left := 1 + c.rng.IntN(5)
+	survived := make(chan []*vfs.Mem, 1)
+	var disks []*vfs.Mem
+	var machines []*virtualMachine
+	for _, n := range victims {
+		disks, machines = append(disks, n.disk), append(machines, n.machine)
+	}
+	var mu sync.Mutex // guards left
+	disks[0].OnOp(func(op vfs.Op) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if op.Kind != vfs.OpSync {
+			return nil
+		}
+		if left--; left != 0 {
+			return nil
+		}
+		for _, m := range machines { // first: what is written from now on is acknowledged by nobody
+			m.die(powerLost)
+		}
+		var after []*vfs.Mem
+		for _, d := range disks {
+			after = append(after, d.Crash(rng))
+		}
+		survived <- after
+		return nil
+	})
+	var after []*vfs.Mem
+	select {
+	case after = <-survived:
+	case <-time.After(time.Second):
+		disks[0].OnOp(nil)
+	}
+	for i, n := range victims {
+		n.boots++
+		n.endRun(powerLost, func(m *vfs.Mem) *vfs.Mem {
+			if after != nil {
+				return after[i]
+			}
+			return m.Crash(c.rng)
+		})
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -217,12 +218,9 @@ func (d *drill) fault() (name string, end func()) {
 
 // blackoutOfTheRest takes the power of all who are up.
 func (d *drill) blackoutOfTheRest() (end func()) {
-	var down []*virtualNode
-	for _, n := range d.nodes {
-		if n.up.Load() != nil {
-			n.losePower()
-			down = append(down, n)
-		}
+	down := slices.DeleteFunc(slices.Clone(d.nodes), func(n *virtualNode) bool { return n.up.Load() == nil })
+	if len(down) > 0 {
+		d.cutPower(down...)
 	}
 	return func() {
 		for _, n := range down {
