@@ -22,6 +22,7 @@ const (
 	closedBadRequest
 	closedUnsupported
 	closedByHandler
+	resetByHandler
 	closedByPanic
 	closedNoMemory
 	closedShutdown
@@ -32,7 +33,7 @@ const (
 func (r closeReason) String() string {
 	return [closeReasons]string{
 		"client", "idle", "frame_timeout", "write_timeout", "bad_request", "unsupported",
-		"handler", "panic", "memory", "shutdown", "error",
+		"handler", "handler_reset", "panic", "memory", "shutdown", "error",
 	}[r]
 }
 
@@ -55,6 +56,16 @@ type closeError struct {
 
 func (e *closeError) Error() string { return e.err.Error() }
 func (e *closeError) Unwrap() error { return e.err }
+
+// reset lets the peer see the end as a broken connection.
+func reset(nc net.Conn) {
+	if wrapped, ok := nc.(interface{ NetConn() net.Conn }); ok {
+		nc = wrapped.NetConn()
+	}
+	if tcp, ok := nc.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0) // without it the end is an orderly one
+	}
+}
 
 func closing(reason closeReason, format string, args ...any) *closeError {
 	return &closeError{reason, fmt.Errorf(format, args...)}

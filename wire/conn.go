@@ -368,6 +368,9 @@ func (c *conn) abort(end *closeError) {
 	}
 	c.mu.Unlock()
 	c.cancel()
+	if end.reason == resetByHandler {
+		reset(c.nc)
+	}
 	if err := c.nc.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
 		c.srv.o.Logger.Debug("close of a connection failed", "remote", c.session.RemoteAddr, "err", err)
 	}

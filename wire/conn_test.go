@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -138,6 +139,16 @@ func TestCloseAfterEarlierReplies(t *testing.T) {
 	s.finish()
 	if got := metricValue(s.metrics.closed[closedByHandler]); got != 4 {
 		t.Errorf("%v closes were counted, want 4", got)
+	}
+}
+
+// TestResetIsNoOrderlyEnd: the client sees what it sees when the process dies.
+func TestResetIsNoOrderlyEnd(t *testing.T) {
+	s := startServer(t, Options{Strict: true}, heartbeatAPI(func(r *Request) { r.Reset(errors.New("elsewhere")) }))
+	c := s.dial()
+	c.send(heartbeats(0, 1))
+	if _, err := c.nc.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("read: %v", err)
 	}
 }
 

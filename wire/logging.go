@@ -48,7 +48,7 @@ func (l *logLimit) line(log *slog.Logger, level slog.Level, msg string, args ...
 func (s *Server) logClosed(c *conn, end *closeError) {
 	level := slog.LevelWarn
 	switch end.reason {
-	case closedByClient, closedIdle, closedShutdown, closedByPanic, closedByHandler:
+	case closedByClient, closedIdle, closedShutdown, closedByPanic, closedByHandler, resetByHandler:
 		level = slog.LevelDebug
 	}
 	args := []any{

@@ -157,6 +157,15 @@ func (r *Request) Close(reason error) {
 	}
 }
 
+// Reset breaks the connection, as the death of this process would: the client tries another broker. An orderly end
+// means something else to some: franz-go takes one before the first answer for a lack of credentials, and gives up.
+func (r *Request) Reset(reason error) {
+	if r.claim("Reset") {
+		r.closing = &closeError{resetByHandler, reason}
+		r.conn.publish(r)
+	}
+}
+
 // Hold keeps the memory that Body's byte slices alias, a pooled buffer which is otherwise reused as
 // soon as Handle returns. It may be called only inside Handle; the returned function must be called
 // once, from any goroutine. Until then the buffer counts against Options.RequestMemory.
