@@ -46,14 +46,14 @@ func newLeaderSource(b *Broker, key streamKey) *leaderSource {
 }
 
 // Fetch implements partition.Source.
-func (s *leaderSource) Fetch(life context.Context, wants []partition.Want) ([]partition.Got, error) {
+func (s *leaderSource) Fetch(life context.Context, wants []partition.Want, wait time.Duration) ([]partition.Got, error) {
 	if err := s.connect(); err != nil {
 		return nil, err
 	}
 	c := s.b.config()
 	ctx, cancel := context.WithTimeout(life, c.ReplicaFetchWait+fetchGrace)
 	defer cancel()
-	req := s.request(wants)
+	req := s.request(wants, min(wait, c.ReplicaFetchWait))
 	resp, err := s.link.Do(ctx, req)
 	if err != nil {
 		s.forget()
@@ -119,12 +119,12 @@ func (s *leaderSource) forget() {
 	clear(s.told)
 }
 
-func (s *leaderSource) request(wants []partition.Want) *kmsg.FetchRequest {
+func (s *leaderSource) request(wants []partition.Want, wait time.Duration) *kmsg.FetchRequest {
 	c := s.b.config()
 	req := kmsg.NewPtrFetchRequest()
 	req.Version = req.MaxVersion()
 	req.ReplicaState.ID, req.ReplicaState.Epoch = s.b.nodeID, s.b.brokerEpoch.Load()
-	req.MaxWaitMillis, req.MinBytes = int32(c.ReplicaFetchWait.Milliseconds()), 1
+	req.MaxWaitMillis, req.MinBytes = int32(wait.Milliseconds()), 1
 	req.MaxBytes = c.ReplicaFetchResponseMaxBytes
 	req.SessionID, req.SessionEpoch = s.session, s.epoch
 	clear(s.index)

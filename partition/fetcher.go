@@ -12,10 +12,10 @@ import (
 
 // Source is a broker that leads partitions, as its followers see it.
 type Source interface {
-	// Fetch asks for all of wants at once and waits, as long as a fetch may, until there is something.
-	// Answers are of some of wants, by index; those without news may be missing. The batches are valid
+	// Fetch asks for all of wants at once and waits until there is something, as long as a fetch may and at most
+	// for the given time. Answers are of some of wants, by index; those without news may be missing. The batches are valid
 	// until the next call. A Fetch that was cancelled leaves no fetch behind that could still be answered.
-	Fetch(ctx context.Context, wants []Want) ([]Got, error)
+	Fetch(ctx context.Context, wants []Want, wait time.Duration) ([]Got, error)
 }
 
 // Want is one partition of a fetch.
@@ -103,7 +103,7 @@ func (f *Fetcher) Run(ctx context.Context) {
 			f.pause(ctx, wait)
 			continue
 		}
-		got, err := f.fetch(ctx, wants)
+		got, err := f.fetch(ctx, wants, wait)
 		if err != nil {
 			f.pause(ctx, retrySource)
 			continue
@@ -115,7 +115,8 @@ func (f *Fetcher) Run(ctx context.Context) {
 	}
 }
 
-// gather lists what can be fetched now, and says how long to wait if that is nothing.
+// gather lists what can be fetched now, and says when there may be more: a partition whose leader was not ready must
+// not wait until the others have news.
 func (f *Fetcher) gather(now time.Time) (wants []Want, wait time.Duration) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -146,13 +147,13 @@ func (f *Fetcher) pause(ctx context.Context, wait time.Duration) {
 
 // fetch asks the source, and cuts the waiting short when partitions were assigned meanwhile: a new
 // follower must not wait for the end of a long poll.
-func (f *Fetcher) fetch(ctx context.Context, wants []Want) ([]Got, error) {
+func (f *Fetcher) fetch(ctx context.Context, wants []Want, wait time.Duration) ([]Got, error) {
 	bounded, cancel := context.WithCancel(ctx)
 	defer cancel()
 	done := make(chan struct{})
 	var watching sync.WaitGroup
 	watching.Go(func() { f.watch(bounded, cancel, done, len(wants)) })
-	got, err := f.source.Fetch(bounded, wants)
+	got, err := f.source.Fetch(bounded, wants, wait)
 	close(done)
 	watching.Wait()
 	return got, err
