@@ -3,6 +3,7 @@ package broker
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -54,6 +55,7 @@ type produceOp struct {
 // slot says REQUEST_TIMED_OUT, which is what remains true if nothing comes.
 type partitionAck struct {
 	op         *produceOp
+	topic      *raftmeta.Topic
 	slot       *kmsg.ProduceResponseTopicPartition
 	appendTime int64
 }
@@ -65,6 +67,9 @@ func (a *partitionAck) Acked(appended log.Appended, err error) {
 		a.slot.ErrorCode = a.op.b.codeOf(err)
 		if err == nil {
 			a.slot.BaseOffset, a.slot.LogAppendTime, a.slot.LogStartOffset = appended.Base, a.appendTime, appended.StartOffset
+		}
+		if errors.Is(err, partition.ErrNotLeader) {
+			a.op.pointLocked(a)
 		}
 	}
 	a.op.mu.Unlock()
@@ -93,13 +98,13 @@ func (op *produceOp) appendAll() {
 			slot.ErrorCode = kerr.RequestTimedOut.Code
 			ack := &op.acks[next]
 			next++
-			ack.op, ack.slot = op, slot
+			ack.op, ack.slot, ack.topic = op, slot, topic
 			partErr := err
 			if partErr == nil {
 				partErr = op.appendOne(topic, rt.Partitions[j], ack)
 			}
 			if partErr != nil {
-				op.refuse(ack, topic, partErr)
+				op.refuse(ack, partErr)
 			}
 		}
 	}
@@ -129,6 +134,10 @@ func (op *produceOp) appendOne(topic *raftmeta.Topic, p kmsg.ProduceRequestTopic
 	}
 	ack.appendTime = valid.AppendTime
 	appended, err := h.replica.Append(valid.Batch, acks, ack)
+	if errors.Is(err, partition.ErrNotLeader) && op.b.isToLead(h) {
+		op.b.reconciler.catchUp()
+		appended, err = h.replica.Append(valid.Batch, acks, ack)
+	}
 	if err != nil {
 		return err
 	}
@@ -139,8 +148,15 @@ func (op *produceOp) appendOne(topic *raftmeta.Topic, p kmsg.ProduceRequestTopic
 	return nil
 }
 
+// isToLead tells whether the metadata make this node the leader, which it may not have become yet. A client that
+// others have sent here already is better off waiting than with a refusal, after which it pauses.
+func (b *Broker) isToLead(h *hosted) bool {
+	topic, ok := b.meta.Image().TopicByID(h.key.topic)
+	return ok && int(h.key.number) < len(topic.Partitions) && topic.Partitions[h.key.number].Leader == b.nodeID
+}
+
 // refuse answers a partition with err.
-func (op *produceOp) refuse(ack *partitionAck, topic *raftmeta.Topic, err error) {
+func (op *produceOp) refuse(ack *partitionAck, err error) {
 	slot := ack.slot
 	slot.ErrorCode = op.b.codeOf(err)
 	slot.ErrorMessage = messageOf(err)
@@ -153,12 +169,39 @@ func (op *produceOp) refuse(ack *partitionAck, topic *raftmeta.Topic, err error)
 			})
 		}
 	}
-	if topic != nil && errors.Is(err, partition.ErrNotLeader) && int(slot.Partition) < len(topic.Partitions) {
-		now := topic.Partitions[slot.Partition]
-		slot.CurrentLeader.LeaderID, slot.CurrentLeader.LeaderEpoch = now.Leader, now.LeaderEpoch
+	if ack.topic != nil && errors.Is(err, partition.ErrNotLeader) {
+		op.mu.Lock()
+		op.pointLocked(ack)
+		op.mu.Unlock()
 	}
 	op.settleOne()
 }
+
+// pointLocked tells the client who leads the partition by now, and where that is (KIP-951): it goes there at
+// once, and need not ask for metadata, which clients do at intervals of seconds. This node, which has just
+// refused, is no such answer.
+func (op *produceOp) pointLocked(ack *partitionAck) {
+	img := op.b.meta.Image()
+	topic, ok := img.TopicByID(ack.topic.ID)
+	if !ok || op.r.Version < firstProduceWithEndpoints || int(ack.slot.Partition) >= len(topic.Partitions) {
+		return
+	}
+	now := &topic.Partitions[ack.slot.Partition]
+	leader, ok := img.Broker(now.Leader)
+	if !ok || leader.ID == op.b.nodeID {
+		return
+	}
+	ack.slot.CurrentLeader.LeaderID, ack.slot.CurrentLeader.LeaderEpoch = now.Leader, now.LeaderEpoch
+	if slices.ContainsFunc(op.resp.Brokers, func(b kmsg.ProduceResponseBroker) bool { return b.NodeID == leader.ID }) {
+		return
+	}
+	endpoint := kmsg.NewProduceResponseBroker()
+	endpoint.NodeID, endpoint.Host, endpoint.Port, endpoint.Rack = leader.ID, leader.KafkaHost, leader.KafkaPort, rackOf(leader)
+	op.resp.Brokers = append(op.resp.Brokers, endpoint)
+}
+
+// firstProduceWithEndpoints is the first version that can say where a broker is.
+const firstProduceWithEndpoints = 10
 
 // settleOne counts one partition as done; the last one sends the answer.
 func (op *produceOp) settleOne() {

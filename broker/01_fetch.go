@@ -301,7 +301,10 @@ func (op *fetchOp) outcome(f *fetchedPartition) fetchOutcome {
 		out.offsets = partition.Offsets{Start: -1, HighWatermark: -1, LastStable: -1}
 	}
 	if out.code == kerr.NotLeaderForPartition.Code || out.code == kerr.FencedLeaderEpoch.Code {
-		out.leader = &f.leader
+		if f.leader.Leader != op.b.nodeID { // which has just refused
+			out.leader = &f.leader
+			out.endpoint, _ = op.b.meta.Image().Broker(f.leader.Leader)
+		}
 	}
 	return out
 }

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kbin"
 
@@ -18,7 +19,8 @@ type fetchOutcome struct {
 	code      int16
 	offsets   partition.Offsets
 	diverging *core.EpochEnd
-	leader    *raftmeta.Partition // set where the client should go elsewhere
+	leader    *raftmeta.Partition // set where the client should go elsewhere (KIP-951)
+	endpoint  *raftmeta.Broker    // that leads
 	preferred int32               // the broker to read from, -1 for this one
 	view      log.View            // records as stored, or
 	converted []byte              // records as an old client reads them
@@ -32,6 +34,7 @@ type fetchEncoder struct {
 	version     int16
 	sessionID   int32
 	recordBytes int
+	endpoints   []*raftmeta.Broker // of leaders that partitions name
 
 	topics    int
 	topic     topicRef
@@ -50,6 +53,9 @@ func (e *fetchEncoder) add(topic topicRef, o fetchOutcome) {
 		e.openTopic(topic)
 	}
 	e.inTopic++
+	if o.endpoint != nil && e.version >= firstFetchWithEndpoints && !slices.Contains(e.endpoints, o.endpoint) {
+		e.endpoints = append(e.endpoints, o.endpoint)
+	}
 	e.partition(&o)
 	e.recordBytes += o.recordBytes()
 }
@@ -159,10 +165,31 @@ func (o *fetchOutcome) appendTags(b []byte) []byte {
 func (e *fetchEncoder) finish() []wire.Part {
 	e.closeTopic()
 	if e.flexible() {
-		e.buf = append(e.buf, 0) // no tags
+		e.buf = e.appendEndpoints(e.buf)
 	}
 	e.cut()
 	return append([]wire.Part{{Bytes: e.head()}}, e.parts...)
+}
+
+// firstFetchWithEndpoints is the first version that can say where a broker is.
+const firstFetchWithEndpoints = 16
+
+// appendEndpoints writes the optional field of the response: where the leaders are that partitions name (tag 0).
+func (e *fetchEncoder) appendEndpoints(b []byte) []byte {
+	if len(e.endpoints) == 0 {
+		return append(b, 0)
+	}
+	field := kbin.AppendCompactArrayLen(nil, len(e.endpoints))
+	for _, leader := range e.endpoints {
+		field = kbin.AppendInt32(field, leader.ID)
+		field = kbin.AppendCompactString(field, leader.KafkaHost)
+		field = kbin.AppendInt32(field, leader.KafkaPort)
+		field = kbin.AppendCompactNullableString(field, rackOf(leader))
+		field = append(field, 0) // no tags
+	}
+	b = append(b, 1, 0)
+	b = binary.AppendUvarint(b, uint64(len(field)))
+	return append(b, field...)
 }
 
 func (e *fetchEncoder) head() []byte {
