@@ -120,6 +120,9 @@ func (op *produceOp) appendOne(topic *raftmeta.Topic, p kmsg.ProduceRequestTopic
 	if err != nil {
 		return err
 	}
+	if acks == partition.AcksAll && op.b.cluster.OutOfTouch() {
+		return partition.ErrNotLeader // see watchTouch
+	}
 	cfg := h.config.Load()
 	valid, err := record.ValidateProduce(p.Records, op.r.Version, produceRules(cfg, op.b.now()))
 	if err != nil {

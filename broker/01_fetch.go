@@ -248,7 +248,7 @@ func (op *fetchOp) read(img *raftmeta.Image, f *fetchedPartition, budget *fetchB
 // isAhead tells of a consumer that has read further than this leader's log goes, while this node is out of
 // touch: it comes from the next leader, which this one has not heard of, and must not be sent back (I18).
 func (op *fetchOp) isAhead(f *fetchedPartition) bool {
-	return op.follower == nil && errors.Is(f.err, log.ErrOffsetOutOfRange) && f.want.Offset > f.result.Offsets.End && op.b.cluster.OutOfTouch()
+	return op.follower == nil && errors.Is(f.err, log.ErrOffsetOutOfRange) && f.want.Offset > f.result.Offsets.End && op.b.cluster.MayBeFenced()
 }
 
 // topic finds what a fetch names. A follower copies the topics of all tenants.

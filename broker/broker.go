@@ -199,6 +199,7 @@ func (b *Broker) startServices(background context.Context) (*errgroup.Group, err
 	work.Go(func() error { return b.cluster.Run(background) })
 	work.Go(func() error { return b.isr.run(background) })
 	work.Go(func() error { return b.watchDisk(background) })
+	work.Go(func() error { return b.watchTouch(background) })
 	work.Go(func() error {
 		<-background.Done()
 		b.fetchers.wait()

@@ -213,11 +213,17 @@ func (n *Node) Isolated() bool {
 	return n.o.Now().Sub(*last) > n.o.IsolationGrace
 }
 
-// OutOfTouch tells whether this node has had no contact with a Raft leader for half a session: before long
-// others may lead what it leads.
-func (n *Node) OutOfTouch() bool {
+// MayBeFenced tells whether this node has had no contact with a Raft leader for half a session. The controller
+// may have heard it last a little before: it must be counted on that others may lead what this node leads.
+func (n *Node) MayBeFenced() bool { return n.outOfTouchFor(n.o.SessionTimeout / 2) }
+
+// OutOfTouch tells whether this node has had no contact with a Raft leader for a whole session: the others have
+// fenced it by now, most likely, and lead what it led.
+func (n *Node) OutOfTouch() bool { return n.outOfTouchFor(n.o.SessionTimeout) }
+
+func (n *Node) outOfTouchFor(limit time.Duration) bool {
 	last := n.broker.contact.Load()
-	return last != nil && n.o.Now().Sub(*last) > n.o.SessionTimeout/2
+	return last != nil && n.o.Now().Sub(*last) > limit
 }
 
 // Run does the node's work until ctx ends: it sends heartbeats, and is the controller while this server

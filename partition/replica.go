@@ -172,6 +172,17 @@ func (r *Replica) Resign(epoch int32) {
 	r.mu.Unlock()
 }
 
+// GiveUp tells all who wait for an acknowledgement that this replica may not lead any more, ErrNotLeader, while
+// nothing is known: their batches may yet be committed, here or under the next leader. The role stays.
+func (r *Replica) GiveUp() {
+	r.mu.Lock()
+	waiters := r.core.TakeWaiting()
+	r.mu.Unlock()
+	for _, e := range waiters {
+		e.waiter.Acked(e.appended, ErrNotLeader)
+	}
+}
+
 // Close ends the replica's service for good, before its log is closed or removed.
 func (r *Replica) Close() {
 	r.role.Lock()

@@ -215,6 +215,30 @@ func TestResignTellsWhoWaits(t *testing.T) {
 	}
 }
 
+// TestGiveUpKeepsTheRole: who waits is told, and the replica goes on leading.
+func TestGiveUpKeepsTheRole(t *testing.T) {
+	w := newWorld(t, log.Sync)
+	if err := w.r.Lead(self, alone(3), time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	gate := make(chan struct{})
+	w.fs.OnOp(func(op vfs.Op) error {
+		if op.Kind == vfs.OpSync {
+			<-gate
+		}
+		return nil
+	})
+	ch := w.append(AcksAll)
+	w.r.GiveUp()
+	if a := ch.wait(t); !errors.Is(a.err, ErrNotLeader) {
+		t.Errorf("after giving up: %+v", a)
+	}
+	close(gate)
+	if a := w.append(AcksAll).wait(t); a.err != nil {
+		t.Errorf("the next append: %v", a.err)
+	}
+}
+
 type wakes chan struct{}
 
 func (w wakes) Wake() { w <- struct{}{} }
