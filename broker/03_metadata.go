@@ -24,10 +24,19 @@ const (
 
 // Metadata (3), v0-v13. KIP-4, 430, 516, 700, 1102.
 //
+// While a leader may be dead the answer waits; see vitals. A node that has lost touch itself breaks the connection:
+// the client then asks another broker, while an answer would send it back here for a while. After the isolation
+// grace, when it serves nothing any more, it tells whoever still asks what it knows.
+//
 // A topic named in vain is created if the request and auto.create.topics.enable allow it, and is in
 // this same answer with its leader.
 func (b *Broker) metadata(r *wire.Request) {
 	req := r.Body.(*kmsg.MetadataRequest)
+	if b.cluster.OutOfTouch() && !b.cluster.Isolated() {
+		r.Reset(errOutOfTouch)
+		return
+	}
+	b.vitals.await(r.Context())
 	resp := kmsg.NewMetadataResponse()
 	topics := b.metadataTopics(r, req)
 	img := b.meta.Image() // after any creation

@@ -99,7 +99,8 @@ type Broker struct {
 	replicas     replicaSet
 	reconciler   *reconciler
 	fetchers     *fetchers
-	catchUp      pace // of the replicas here that are outside the ISR
+	vitals       *vitals // of the other brokers
+	catchUp      pace    // of the replicas here that are outside the ISR
 	isr          *isrKeeper
 	groups       *groups.Coordinator
 	groupShards  *groupShards
@@ -168,6 +169,7 @@ func newBroker(o Options) (*Broker, error) {
 	b.peerSessions = newFetchSessions(b.now, func() int { return maxPeerSessions })
 	b.isr = newISRKeeper(b)
 	b.fetchers = newFetchers(b)
+	b.vitals = newVitals(b)
 	b.producerIDs = newProducerIDs(b.reserveProducerIDs)
 	b.metrics = newMetrics(o.Registry, b)
 	registry, err := wire.NewRegistry(b.APIs())
@@ -193,6 +195,7 @@ func (b *Broker) startServices(background context.Context) (*errgroup.Group, err
 		b.polls.Expire()
 	}
 	b.fetchers.begin(background)
+	b.vitals.begin(groupsContext)
 	b.reconciler = newReconciler(b)
 	b.groupShards = newGroupShards(b)
 	work := new(errgroup.Group)
@@ -272,6 +275,7 @@ func (b *Broker) settleRequests() {
 		h.replica.Close()
 	}
 	b.spawned.Wait()
+	b.vitals.close()
 }
 
 // bounded is the context of a request that waits for something: it ends with the connection, after

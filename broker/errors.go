@@ -114,6 +114,7 @@ func messageOf(err error) *string {
 var (
 	errUnknownTopic     = refuse(kerr.UnknownTopicOrPartition, "this server does not host this topic")
 	errUnknownPartition = refuse(kerr.UnknownTopicOrPartition, "the topic has no such partition")
+	errOutOfTouch       = errors.New("this server has lost touch with the cluster's controller, others may know more")
 	errIsolated         = refuse(kerr.NotLeaderForPartition, "this server has no contact with the cluster's controller and may be outdated")
 	errUnknownTopicID   = refuse(kerr.UnknownTopicID, "this server does not host a topic of this id")
 )
