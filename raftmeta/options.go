@@ -140,10 +140,6 @@ func (o *Options) raftConfig() *raft.Config {
 	// faster, and costs an idle group a message to every follower each time. The library's default is 50 ms.
 	c.CommitTimeout = 10 * time.Millisecond
 	c.MaxAppendEntries = 512
-	// Followers learn what is committed with the next entry, or after this time and up to twice as long: a new
-	// leader of a partition does not serve before, nor is a proposal answered that was made on a follower.
-	// Smaller is faster, and costs an idle group a message to every follower each time.
-	c.CommitTimeout = 10 * time.Millisecond
 	// The queue in front of the library is ours: proposals are coalesced before. A buffer behind it would
 	// only hold entries that nobody answers when the library shuts down.
 	c.BatchApplyCh = false
