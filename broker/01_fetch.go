@@ -216,10 +216,12 @@ func (op *fetchOp) read(img *raftmeta.Image, f *fetchedPartition, budget *fetchB
 		f.err = err
 		return
 	}
+	if n := f.want.number; n >= 0 && int(n) < len(topic.Partitions) {
+		f.leader = topic.Partitions[n]
+	}
 	if f.host, f.err = op.b.lookup(topic, f.want.number); f.err != nil {
 		return
 	}
-	f.leader = topic.Partitions[f.want.number]
 	if zstdNeedsNewer(f.host, op.req.Version) {
 		f.err = refuse(kerr.UnsupportedCompressionType, "the topic is stored with zstd, which clients below Fetch v10 cannot read")
 		return

@@ -87,8 +87,10 @@ func TestALeaderOutOfTouchSendsClientsAway(t *testing.T) {
 func TestARefusalNamesTheLeader(t *testing.T) {
 	nodes := startCluster(t, 3, nil)
 	nodes[0].createReplicated("t", 1, 3)
-	until(t, "not every node has the topic", func() bool {
-		return !slices.ContainsFunc(nodes, func(n *testNode) bool { return n.b.meta.Image().TopicCount() == 0 })
+	until(t, "not every node has the replica", func() bool {
+		return !slices.ContainsFunc(nodes, func(n *testNode) bool {
+			return n.b.meta.Image().TopicCount() == 0 || n.b.replicas.get(n.topicID("t"), 0) == nil
+		})
 	})
 	leader := nodes[0].partitionOn("t", 0).Leader
 	i := slices.IndexFunc(nodes, func(n *testNode) bool { return n.b.nodeID != leader })
