@@ -2,7 +2,9 @@ package chaos
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
+	"net"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -76,9 +78,12 @@ func adminName(n int) string { return "admin-" + strconv.Itoa(n) }
 func (a *adminLoad) do(ctx context.Context, r *router, o AdminOp) {
 	o.Start = a.ledger.Now()
 	answer, err := r.ask(ctx, o.Broker, o.request())
-	o.Result = Uncertain
-	if err == nil {
+	var dial *net.OpError
+	switch o.Result = Uncertain; {
+	case err == nil:
 		o.read(answer)
+	case errors.As(err, &dial) && dial.Op == "dial":
+		o.Result = NotDone // nobody was asked
 	}
 	a.ledger.SawAdmin(o)
 }

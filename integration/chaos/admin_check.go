@@ -165,10 +165,7 @@ var adminModel = porcupine.Model{
 // answered already, nor of the future.
 func CheckAdmin(ops []AdminOp, patience time.Duration) []Violation {
 	byTopic := map[string][]AdminOp{}
-	for _, o := range ops {
-		if o.Result == Uncertain && o.Kind.reads() {
-			continue // it tells nothing
-		}
+	for _, o := range telling(ops) {
 		byTopic[o.Topic] = append(byTopic[o.Topic], o)
 	}
 	var found []Violation
@@ -189,6 +186,28 @@ func CheckAdmin(ops []AdminOp, patience time.Duration) []Violation {
 		found = append(found, Violation{"I21", Partition{Topic: topic}, text, rows})
 	}
 	return found
+}
+
+// telling leaves out what cannot decide anything, as the search grows with every operation that may happen at any time: reads
+// without an answer, what was not done, and values that were perhaps written and that nobody has read. The latter are unique,
+// so an order with such a write is one without it.
+func telling(ops []AdminOp) []AdminOp {
+	read := map[string]bool{}
+	for _, o := range ops {
+		if o.Kind == ReadRetention && o.Result == Done {
+			read[o.Topic+" "+o.Retention] = true
+		}
+	}
+	var left []AdminOp
+	for _, o := range ops {
+		uncertain := o.Result == Uncertain
+		unread := o.Kind == SetRetention && !read[o.Topic+" "+o.Retention]
+		if o.Result == NotDone || uncertain && (o.Kind.reads() || unread) {
+			continue
+		}
+		left = append(left, o)
+	}
+	return left
 }
 
 // operations is the history as porcupine takes it. What is of unknown result may still take effect at any later time.
