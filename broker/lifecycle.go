@@ -231,7 +231,7 @@ func (b *Broker) joinCluster(ctx context.Context, identity *identity) error {
 		return err
 	}
 	b.reloadConfig()
-	b.reconciler.catchUp() // opens the logs; roles wait for the registration
+	b.reconciler.begin()
 	if err := b.register(ctx, identity); err != nil {
 		return err
 	}

@@ -24,6 +24,8 @@ type reconciler struct {
 	b   *Broker
 	sub *raftmeta.Subscription
 
+	current chan struct{} // closed when this node has applied all that was committed before its start
+
 	mu    sync.Mutex // held while the node is brought up to date, by whoever does it
 	trust bool       // what was applied to a replica still holds; guarded by mu
 
@@ -33,11 +35,26 @@ type reconciler struct {
 // parallelOpens bounds how many topics are looked at at once, and how many partitions of each.
 const parallelOpens = 16
 
-func newReconciler(b *Broker) *reconciler { return &reconciler{b: b, sub: b.meta.Subscribe()} }
+func newReconciler(b *Broker) *reconciler {
+	return &reconciler{b: b, sub: b.meta.Subscribe(), current: make(chan struct{})}
+}
 
-// run follows the change stream until ctx ends.
+// begin lets the node match the metadata from now on. Not earlier: a start replays the log, and the images on the way are of
+// the past. They say that partitions have moved away which have come back since, and name topics whose successors have
+// the directories by now; a node that made itself match them would throw away what it holds (I25).
+func (r *reconciler) begin() {
+	close(r.current)
+	r.catchUp() // opens the logs; roles wait for the registration
+}
+
+// run follows the change stream, from begin on, until ctx ends.
 func (r *reconciler) run(ctx context.Context) error {
 	defer r.sub.Close()
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-r.current:
+	}
 	for {
 		select {
 		case <-ctx.Done():

@@ -1,9 +1,11 @@
 package broker
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -76,5 +78,30 @@ func TestRecreatedBetweenTwoLooks(t *testing.T) {
 				t.Errorf("kept as strays: %v", strays)
 			}
 		})
+	}
+}
+
+// TestAStartDoesNotLiveThroughThePast lets a reconciler run that has not begun, as while a start replays the log: it takes
+// nothing of what the images on the way say. TestChaos lost the only good copies of a partition by that.
+func TestAStartDoesNotLiveThroughThePast(t *testing.T) {
+	n := startNode(t, nil)
+	r := newReconciler(n.b)
+	ctx, end := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- r.run(ctx) }()
+	select {
+	case <-r.sub.Changed(): // still there, as everything is news at first
+	case <-time.After(defaultWait):
+		t.Fatal("it was taken")
+	}
+	silence := time.After(100 * time.Millisecond)
+	n.propose(&raftmeta.CreateTopic{ID: uuid.ID{1}, Name: "past", Assignments: [][]int32{{n.b.nodeID}}})
+	<-silence
+	if _, _, ok := r.sub.Take(); !ok {
+		t.Error("the change was taken")
+	}
+	end()
+	if err := <-ended; err != nil {
+		t.Error(err)
 	}
 }
