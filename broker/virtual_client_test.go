@@ -15,6 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/chronik-stream/chronik/raftmeta"
 	"github.com/chronik-stream/chronik/wire/record"
 )
 
@@ -61,6 +62,16 @@ func readAnswer(conn net.Conn, req kmsg.Request) (kmsg.Response, error) {
 // all know it.
 func (c *virtualCluster) create(topic string, leader int32, configs ...string) {
 	c.t.Helper()
+	c.eventually(10*time.Second, "not every node knows that all are active", func() bool {
+		for _, b := range c.running() {
+			for _, n := range c.nodes {
+				if known, ok := b.meta.Image().Broker(n.id); !ok || known.State != raftmeta.Active {
+					return false
+				}
+			}
+		}
+		return true
+	})
 	req := kmsg.NewPtrCreateTopicsRequest()
 	req.TimeoutMillis = 10_000
 	t := kmsg.NewCreateTopicsRequestTopic()
