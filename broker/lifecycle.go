@@ -242,12 +242,29 @@ func (b *Broker) joinCluster(ctx context.Context, identity *identity) error {
 	}
 	b.reconciler.everythingNow()
 	b.cluster.SetLoaded()
-	if err := b.propose(ctx, "activate broker", &raftmeta.ActivateBroker{ID: b.nodeID, Epoch: b.brokerEpoch.Load()}); err != nil {
-		return err
+	if err := b.awaitActive(ctx); err != nil {
+		return fmt.Errorf("wait to be activated: %w", err)
 	}
 	b.groupShards.catchUp()
 	b.reconciler.catchUp()
 	return nil
+}
+
+// awaitActive waits until the controller has activated this run, which it does upon a heartbeat that finds the
+// broker well. A broker that activated itself would be ahead of its heartbeats, and fenced again for what
+// the last one said.
+func (b *Broker) awaitActive(ctx context.Context) error {
+	changes := b.meta.Subscribe()
+	defer changes.Close()
+	for {
+		_, img, err := changes.Wait(ctx)
+		if err != nil {
+			return err
+		}
+		if self, ok := img.Broker(b.nodeID); ok && self.Epoch == b.brokerEpoch.Load() && self.State == raftmeta.Active {
+			return nil
+		}
+	}
 }
 
 // propose is for commands of the start, which are safe to repeat: it goes on until the answer is definite.

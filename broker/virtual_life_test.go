@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/chronik-stream/chronik/raftmeta"
 )
 
 // TestVirtualControllerCrash: without a controller, reading and writing go on wherever the leader lives, and
@@ -31,6 +33,28 @@ func TestVirtualControllerCrash(t *testing.T) {
 			c.node(controller).start()
 			c.settled(topic, 20*time.Second)
 			c.expect(topic, numbers(2))
+		}
+	})
+}
+
+// TestVirtualReady: a node that says it is ready is active, and stays so, at its first start and at others.
+func TestVirtualReady(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		c := startVirtual(t, 1, nil)
+		stays := func(n *virtualNode) {
+			t.Helper()
+			for began := time.Now(); time.Since(began) < 100*time.Millisecond; time.Sleep(virtualLatency / 4) {
+				if self, ok := n.b.meta.Image().Broker(n.id); !ok || self.State != raftmeta.Active {
+					t.Fatalf("%v after it was ready, node %d is %v", time.Since(began), n.id, self.State)
+				}
+			}
+		}
+		for range 10 {
+			for _, n := range c.nodes {
+				n.crash()
+				n.start()
+				stays(n)
+			}
 		}
 	})
 }
