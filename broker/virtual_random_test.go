@@ -140,6 +140,9 @@ func (d *drill) read(rng *rand.Rand) {
 		}
 		from := next - min(next, rng.Int64N(3)) // now and then again what was seen before
 		values, highWatermark, err := d.fetch(1+rng.Int32N(3), "t", from)
+		if isErr(err, errKafka(kerr.OffsetOutOfRange.Code)) {
+			d.t.Errorf("a consumer at %d, which it had been shown everything up to, was sent elsewhere", from) // I18
+		}
 		if err != nil {
 			continue
 		}
