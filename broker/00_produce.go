@@ -137,8 +137,7 @@ func (op *produceOp) appendOne(topic *raftmeta.Topic, p kmsg.ProduceRequestTopic
 	}
 	ack.appendTime = valid.AppendTime
 	appended, err := h.replica.Append(valid.Batch, acks, ack)
-	if errors.Is(err, partition.ErrNotLeader) && op.b.isToLead(h) {
-		op.b.reconciler.catchUp()
+	if errors.Is(err, partition.ErrNotLeader) && op.b.comesToLead(op.r.Context(), h) {
 		appended, err = h.replica.Append(valid.Batch, acks, ack)
 	}
 	if err != nil {
@@ -149,13 +148,6 @@ func (op *produceOp) appendOne(topic *raftmeta.Topic, p kmsg.ProduceRequestTopic
 	}
 	op.b.metrics.produced(len(p.Records), int(appended.Next-appended.Base))
 	return nil
-}
-
-// isToLead tells whether the metadata make this node the leader, which it may not have become yet. A client that
-// others have sent here already is better off waiting than with a refusal, after which it pauses.
-func (b *Broker) isToLead(h *hosted) bool {
-	topic, ok := b.meta.Image().TopicByID(h.key.topic)
-	return ok && int(h.key.number) < len(topic.Partitions) && topic.Partitions[h.key.number].Leader == b.nodeID
 }
 
 // refuse answers a partition with err.

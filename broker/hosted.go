@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
@@ -27,6 +28,17 @@ type hosted struct {
 	replica *partition.Replica
 	config  atomic.Pointer[config.TopicConfig]
 	applied applied // the reconciler's; zero until the replica has its role
+	leads   bool    // the reconciler's: it has made the replica the leader
+
+	resigned atomic.Pointer[time.Time] // when this node last stopped to lead the partition
+}
+
+// became notes whether the replica leads now.
+func (h *hosted) became(leader bool, now time.Time) {
+	if h.leads && !leader {
+		h.resigned.Store(&now)
+	}
+	h.leads = leader
 }
 
 // replicaSet is the replicas on this broker. Handlers look up, the reconciler alone changes it.

@@ -250,6 +250,7 @@ func (r *reconciler) replace(img *raftmeta.Image, t *raftmeta.Topic, damaged *ho
 // it last (replication.md 6).
 func (r *reconciler) role(img *raftmeta.Image, t *raftmeta.Topic, h *hosted) error {
 	p := &t.Partitions[h.key.number]
+	h.became(p.Leader == r.b.nodeID, r.b.now())
 	switch p.Leader {
 	case r.b.nodeID:
 		r.b.fetchers.unassign(h.replica)

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -113,23 +112,4 @@ func TestARefusalNamesTheLeader(t *testing.T) {
 	if code := fetched.Topics[0].Partitions[0].ErrorCode; code != kerr.UnknownLeaderEpoch.Code || len(fetched.Brokers) != 0 {
 		t.Errorf("fetch in an unknown epoch: code %d, leaders %+v", code, fetched.Brokers)
 	}
-}
-
-// TestAProducerThatComesEarlyWaits: a broker that is to lead by its metadata begins before it answers.
-func TestAProducerThatComesEarlyWaits(t *testing.T) {
-	n := startNode(t, nil)
-	n.createTopic("t", 1)
-	h := n.b.replicas.get(n.topicID("t"), 0)
-	h.replica.Resign(0)
-	c := n.raw()
-	n.b.reconciler.mu.Lock()
-	done := make(chan int16, 1)
-	go func() { done <- c.produce(9, -1, "t", 0, testBatch(t, nil, "a")).ErrorCode }()
-	select {
-	case code := <-done:
-		t.Errorf("answered with code %d before the role was applied", code)
-	case <-time.After(20 * time.Millisecond):
-	}
-	n.b.reconciler.mu.Unlock()
-	<-done
 }
