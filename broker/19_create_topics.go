@@ -166,7 +166,7 @@ func (b *Broker) place(rt *kmsg.CreateTopicsRequestTopic, placer *placer) ([][]i
 	case partitions <= 0 || partitions > maxPartitions:
 		return nil, refuse(kerr.InvalidPartitions, fmt.Sprintf("%d partitions: a topic has 1 to %d", partitions, maxPartitions))
 	case factor <= 0 || factor > len(brokers):
-		return nil, refuse(kerr.InvalidReplicationFactor, fmt.Sprintf("replication factor %d: there are %d active brokers", factor, len(brokers)))
+		return nil, refuse(kerr.InvalidReplicationFactor, fmt.Sprintf("replication factor %d: there are %d brokers", factor, len(brokers)))
 	}
 	return placer.place(partitions, factor), nil
 }
@@ -191,7 +191,7 @@ func checkReplicas(assignments [][]int32, brokers []int32) error {
 		seen := map[int32]bool{}
 		for _, id := range replicas {
 			if !known[id] || seen[id] {
-				return refuse(kerr.InvalidReplicaAssignment, fmt.Sprintf("partition %d: broker %d is unknown, not active or named twice", i, id))
+				return refuse(kerr.InvalidReplicaAssignment, fmt.Sprintf("partition %d: broker %d is unknown, shutting down or named twice", i, id))
 			}
 			seen[id] = true
 		}

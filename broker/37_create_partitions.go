@@ -60,7 +60,7 @@ func (b *Broker) addPartitions(ctx context.Context, tenant string, rt *kmsg.Crea
 		}
 	} else {
 		if factor > len(brokers) {
-			return refuse(kerr.InvalidReplicationFactor, fmt.Sprintf("the topic has %d replicas each, there are %d active brokers", factor, len(brokers)))
+			return refuse(kerr.InvalidReplicationFactor, fmt.Sprintf("the topic has %d replicas each, there are %d brokers", factor, len(brokers)))
 		}
 		added = placer.place(want-have, factor)
 	}

@@ -12,7 +12,7 @@ import (
 // image it was made from and of what it has placed since, so that the topics of one request, which are
 // committed side by side, do not all land in the same place.
 type placer struct {
-	sites []*site // active brokers, by id
+	sites []*site // brokers that are active or fenced, by id
 	// together counts how often the placer has put two brokers into one partition. The fewer, the more
 	// brokers share what a failed one has led.
 	together map[[2]int32]int
@@ -22,6 +22,7 @@ type placer struct {
 type site struct {
 	id       int32
 	rack     *rack
+	fenced   bool // taken only where no active broker is left: the replica is in sync once its broker is back
 	draining bool // taken only where nobody else is left
 	// leaders are the partitions that prefer this broker, not those that it happens to lead: after a
 	// restart it leads none, and should not be given all new ones for that.
@@ -39,13 +40,13 @@ func newPlacer(img *raftmeta.Image) *placer {
 	p := &placer{together: map[[2]int32]int{}}
 	racks, sites := map[string]*rack{}, map[int32]*site{}
 	for broker := range img.Brokers() {
-		if broker.State != raftmeta.Active {
+		if broker.State == raftmeta.ShuttingDown {
 			continue
 		}
 		if racks[broker.Rack] == nil {
 			racks[broker.Rack] = &rack{}
 		}
-		s := &site{id: broker.ID, rack: racks[broker.Rack], draining: broker.Draining}
+		s := &site{id: broker.ID, rack: racks[broker.Rack], fenced: broker.State == raftmeta.Fenced, draining: broker.Draining}
 		s.rack.sites++
 		p.sites, sites[s.id] = append(p.sites, s), s
 	}
@@ -78,8 +79,8 @@ func (p *placer) brokers() []int32 {
 	return ids
 }
 
-// place gives each of some new partitions factor replicas, at most one for each active broker. The first
-// of each is its preferred leader.
+// place gives each of some new partitions factor replicas, at most one for each broker. The first of each
+// is its preferred leader.
 func (p *placer) place(partitions, factor int) [][]int32 {
 	chosen := make([][]*site, partitions)
 	for i := range chosen {
@@ -112,7 +113,7 @@ func (p *placer) choose(factor int) []*site {
 		members = append(members, best)
 	}
 	least := slices.MinFunc(members, func(a, b *site) int {
-		return cmp.Or(order(a.draining, b.draining), cmp.Compare(a.leaders, b.leaders))
+		return cmp.Or(order(a.fenced, b.fenced), order(a.draining, b.draining), cmp.Compare(a.leaders, b.leaders))
 	})
 	lead(members, least)
 	least.leaders++
@@ -126,6 +127,7 @@ func (p *placer) choose(factor int) []*site {
 //	racks a b c of two, factor 2   by site: a1 b1, a2 b2, c1 a1   by rack: a1 b1, c1 a2, b2 c2
 func (p *placer) compare(a, b *site, members []*site) int {
 	return cmp.Or(
+		order(a.fenced, b.fenced),
 		order(a.draining, b.draining),
 		cmp.Compare(inRack(members, a.rack), inRack(members, b.rack)),
 		cmp.Compare(a.rack.replicas*b.rack.sites, b.rack.replicas*a.rack.sites),
@@ -203,7 +205,7 @@ func (p *placer) relieve(from *site, partitions [][]*site) bool {
 					continue
 				}
 				via[s] = members
-				if s.leaders <= from.leaders-2 && !s.draining {
+				if s.leaders <= from.leaders-2 && !s.draining && !s.fenced {
 					handOn(via, s)
 					from.leaders--
 					s.leaders++

@@ -139,3 +139,18 @@ func TestPlacementFillsWhatIsEmpty(t *testing.T) {
 		}
 	}
 }
+
+// TestPlacementLeavesFencedBrokersForLast: a broker that is down gets replicas only where no other is left, and
+// leads nowhere.
+func TestPlacementLeavesFencedBrokersForLast(t *testing.T) {
+	racks := []string{"a", "b", "c", "d"}
+	for factor := 1; factor <= len(racks); factor++ {
+		p := emptySites(racks)
+		p.sites[1].fenced = true
+		for _, members := range p.place(20, factor) {
+			if members[0] == 2 || slices.Contains(members, 2) != (factor == len(racks)) {
+				t.Fatalf("with broker 2 down a partition of %d replicas is on %v", factor, members)
+			}
+		}
+	}
+}
