@@ -184,12 +184,16 @@ func (s *leaderSource) unpack(answer *kmsg.FetchResponse, wants []partition.Want
 			}
 			list = append(list, got(at, &wants[at], p))
 			if p.ErrorCode != 0 || p.DivergingEpoch.EndOffset >= 0 {
-				delete(s.told, partitionKey{uuid.ID(t.TopicID), p.Partition}) // said again, whatever comes of it
+				s.told[partitionKey{uuid.ID(t.TopicID), p.Partition}] = sayAgain
 			}
 		}
 	}
 	return list
 }
+
+// sayAgain stands for a position that the leader is told again whatever it was. The partition is remembered all the same:
+// the session has it, and unless it is forgotten there, each fetch is answered at once with its error.
+var sayAgain = partition.FetchPosition{From: -1}
 
 func got(index int, want *partition.Want, p *kmsg.FetchResponseTopicPartition) partition.Got {
 	g := partition.Got{Index: index, Answer: partition.Answer{

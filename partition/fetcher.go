@@ -103,9 +103,11 @@ func (f *Fetcher) Run(ctx context.Context) {
 			f.pause(ctx, wait)
 			continue
 		}
-		got, err := f.fetch(ctx, wants, wait)
+		got, cut, err := f.fetch(ctx, wants, wait)
 		if err != nil {
-			f.pause(ctx, retrySource)
+			if !cut {
+				f.pause(ctx, retrySource)
+			}
 			continue
 		}
 		for i := range got {
@@ -146,17 +148,17 @@ func (f *Fetcher) pause(ctx context.Context, wait time.Duration) {
 }
 
 // fetch asks the source, and cuts the waiting short when partitions were assigned meanwhile: a new
-// follower must not wait for the end of a long poll.
-func (f *Fetcher) fetch(ctx context.Context, wants []Want, wait time.Duration) ([]Got, error) {
+// follower must not wait for the end of a long poll. It reports whether it did that.
+func (f *Fetcher) fetch(ctx context.Context, wants []Want, wait time.Duration) (got []Got, cut bool, err error) {
 	bounded, cancel := context.WithCancel(ctx)
 	defer cancel()
 	done := make(chan struct{})
 	var watching sync.WaitGroup
 	watching.Go(func() { f.watch(bounded, cancel, done, len(wants)) })
-	got, err := f.source.Fetch(bounded, wants, wait)
+	got, err = f.source.Fetch(bounded, wants, wait)
 	close(done)
 	watching.Wait()
-	return got, err
+	return got, bounded.Err() != nil, err
 }
 
 func (f *Fetcher) watch(ctx context.Context, cancel context.CancelFunc, done <-chan struct{}, fetching int) {
