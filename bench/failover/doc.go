@@ -13,9 +13,10 @@
 //
 //	partitions  create a topic of 1,000 partitions of three replicas, kill a node, start it again
 //
-// The stock producer is franz-go with its defaults. The quick one differs in what its user would set for a short failover:
-// see quickOptions. A client hears nothing from a paused node and waits for its own request timeout, 20 s in franz-go and
-// longer elsewhere; so the pause is measured with the quick producer alone.
+// The stock producer is franz-go with its defaults. It asks for metadata at most every 5 s, so a fault comes only when it has
+// not done so for that long: as in a cluster whose leaders do not move. The quick one differs in what its user would set for
+// a short failover: see quickOptions. A client hears nothing from a paused node and waits for its own request timeout, 20 s
+// in franz-go and longer elsewhere; so the pause is measured with the quick producer alone.
 //
 // After every sample the fault is healed, all in-sync replicas are full again, and a consumer has read every record that was
 // acknowledged at the offset that was acknowledged, once and in order. A sample that fails this ends the run.

@@ -211,6 +211,17 @@ const steadyAcks = 20
 func (l *lab) aim(ctx context.Context) (at fleet.Partition, controller int32, err error) {
 	ctx, cancel := context.WithTimeout(ctx, healTimeout)
 	defer cancel()
+	err = fleet.Eventually(ctx, func() error {
+		for _, p := range l.producers {
+			if !p.settled() {
+				return fmt.Errorf("the %s producer keeps asking for metadata", p.name)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return at, 0, err
+	}
 	if err := l.awaitHealthy(ctx, l.fault.whole); err != nil {
 		return at, 0, err
 	}

@@ -6,18 +6,20 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // quickOptions are what a user of franz-go sets who wants a short failover more than few requests.
 func quickOptions() []kgo.Opt {
 	return []kgo.Opt{
 		kgo.MetadataMinAge(100 * time.Millisecond),                                    // default 5 s: how soon it asks again who leads
-		kgo.ProduceRequestTimeout(500 * time.Millisecond),                             // default 10 s: how long the broker may wait for its followers
-		kgo.RequestTimeoutOverhead(500 * time.Millisecond),                            // default 10 s: how long the broker may take beyond that
-		kgo.DialTimeout(500 * time.Millisecond),                                       // default 10 s
+		kgo.ProduceRequestTimeout(100 * time.Millisecond),                             // default 10 s: how long the broker may wait for its followers
+		kgo.RequestTimeoutOverhead(580 * time.Millisecond),                            // default 10 s: how long the broker may take beyond that
+		kgo.DialTimeout(300 * time.Millisecond),                                       // default 10 s
 		kgo.RetryBackoffFn(func(int) time.Duration { return 100 * time.Millisecond }), // default 250 ms and doubling
 	}
 }
@@ -28,6 +30,7 @@ type producer struct {
 	id    uint32
 	topic string
 	cl    *kgo.Client
+	asked metadataClock
 
 	mu        sync.Mutex // guards the fields below
 	partition int32
@@ -45,11 +48,30 @@ type ack struct {
 }
 
 func newProducer(name string, id uint32, topic string, seeds []string, more ...kgo.Opt) (*producer, error) {
-	cl, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(seeds...), kgo.RecordPartitioner(kgo.ManualPartitioner())}, more...)...)
-	if err != nil {
-		return nil, err
+	p := &producer{name: name, id: id, topic: topic}
+	var err error
+	p.cl, err = kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(seeds...), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.WithHooks(&p.asked)}, more...)...)
+	return p, err
+}
+
+// metadataClock is when a client last asked for metadata.
+type metadataClock struct{ nanos atomic.Int64 }
+
+// OnBrokerWrite implements kgo.HookBrokerWrite.
+func (c *metadataClock) OnBrokerWrite(_ kgo.BrokerMetadata, key int16, _ int, _, _ time.Duration, _ error) {
+	if key == int16(kmsg.Metadata) {
+		c.nanos.Store(time.Now().UnixNano())
 	}
-	return &producer{name: name, id: id, topic: topic, cl: cl}, nil
+}
+
+// metadataMinAge is franz-go's default.
+const metadataMinAge = 5 * time.Second
+
+// settled tells whether the producer is free to ask for metadata, as one is that has been running for a while: after an
+// earlier failover the stock producer does not for some seconds.
+func (p *producer) settled() bool {
+	asked := p.asked.nanos.Load()
+	return asked != 0 && time.Since(time.Unix(0, asked)) > metadataMinAge
 }
 
 // run sends until ctx ends, and returns when nothing is on its way any more.
