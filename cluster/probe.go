@@ -14,6 +14,10 @@ import (
 // connections to one that closes them.
 const probePause = 100 * time.Millisecond
 
+// probeSoon is how long after the first try the second comes, when a connection has just been lost: a dying process
+// closes its connections one after the other, and its port is still open when the first of them is gone.
+const probeSoon = 5 * time.Millisecond
+
 // probe holds a connection to the peer port of one run of a broker, and does nothing with it: when the
 // process dies, its kernel closes the connection and refuses the next. Both together are death, and are
 // seen at once. Anything else, a lost packet or a paused process, is for the heartbeats to judge.
@@ -43,15 +47,18 @@ func (t *term) probeAll(im *raftmeta.Image) {
 
 // probe calls refused whenever a broker's peer port refuses a connection, until ctx ends.
 func (n *Node) probe(ctx context.Context, broker int32, refused func()) {
+	pause := probePause
 	for ctx.Err() == nil {
 		err := n.holdConnection(ctx, broker)
 		if err == nil {
-			continue // it was open for a while: look at once what has become of the broker
+			pause = probeSoon // it was open for a while: look at once what has become of the broker
+			continue
 		}
 		if errors.Is(err, syscall.ECONNREFUSED) {
 			refused()
 		}
-		timer := time.NewTimer(probePause)
+		timer := time.NewTimer(pause)
+		pause = min(2*pause, probePause)
 		select {
 		case <-timer.C:
 		case <-ctx.Done():
