@@ -20,7 +20,7 @@ func TestTheToolOperatesACluster(t *testing.T) {
 		}
 	}
 	ok(t, "", with("topic", "create", "t", "--partitions", "2", "--replication-factor", "1")...)
-	refused("active brokers", "topic", "create", "u", "--replication-factor", "3")
+	refused("there are 1 brokers", "topic", "create", "u", "--replication-factor", "3")
 
 	if got := ok(t, "", with("status", "--check")...); !strings.Contains(got, "Controller:  broker 1\n") || !strings.Contains(got, "2, 0 without a leader, 0 under-replicated") {
 		t.Errorf("status: %q", got)
