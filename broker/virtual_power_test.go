@@ -63,7 +63,11 @@ func (c *virtualCluster) write(topic string, writers int, book *ledger, stop <-c
 // TestVirtualBlackout: all three machines lose power at once, amid writes, and in mode sync every acknowledged
 // record is there again (I29).
 func TestVirtualBlackout(t *testing.T) {
-	for seed := range uint64(4) {
+	seeds := uint64(4)
+	if testing.Short() || raceEnabled {
+		seeds = 1
+	}
+	for seed := range seeds {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
 				c := startVirtual(t, seed, nil)
