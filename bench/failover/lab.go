@@ -28,6 +28,7 @@ const (
 	startTimeout = 90 * time.Second
 	healTimeout  = 60 * time.Second
 	faultTimeout = 60 * time.Second
+	aimTimeout   = 2 * time.Minute
 )
 
 // lab is a cluster with its clients, on which one fault is measured again and again.
@@ -122,11 +123,10 @@ func (l *lab) close() error {
 
 // sample is what one fault came to.
 type sample struct {
-	gaps       map[string]time.Duration // by producer, around the fault
-	healing    map[string]time.Duration // by producer, while the node came back
-	decided    time.Duration            // from the fault to the table that names another leader
-	elected    time.Duration            // from the fault to the new controller, 0 if it stayed
-	controller bool                     // the victim was the controller
+	gaps    map[string]time.Duration // by producer, around the fault
+	healing map[string]time.Duration // by producer, while the node came back
+	decided time.Duration            // from the fault to the table that names another leader
+	elected time.Duration            // from the fault to the new controller, 0 if it stayed
 }
 
 // samples strikes n times.
@@ -157,13 +157,12 @@ func (s sample) String() string {
 }
 
 func (l *lab) sample(ctx context.Context) (s sample, err error) {
-	at, controller, err := l.aim(ctx)
+	at, err := l.aim(ctx)
 	if err != nil {
 		return s, err
 	}
 	victim := l.fleet.Node(at.Leader)
 	time.Sleep(time.Duration(l.rng.Int64N(int64(500 * time.Millisecond)))) // so that no heartbeat keeps step with the faults
-	s.controller = victim.ID == controller
 	struck := time.Now()
 	if err := l.fault.strike(ctx, l.fleet, victim); err != nil {
 		return s, err
@@ -207,11 +206,63 @@ func (l *lab) sample(ctx context.Context) (s sample, err error) {
 // steadyAcks are how many acknowledgements in a row say that a producer runs as usual.
 const steadyAcks = 20
 
-// aim chooses a partition whose leader fits the fault, turns the producers to it and waits until they run as usual.
-func (l *lab) aim(ctx context.Context) (at fleet.Partition, controller int32, err error) {
-	ctx, cancel := context.WithTimeout(ctx, healTimeout)
+// aim chooses a partition whose leader fits the fault, turns the producers to it and waits until they run as usual. If the
+// leader has moved meanwhile it begins anew.
+func (l *lab) aim(ctx context.Context) (at fleet.Partition, err error) {
+	ctx, cancel := context.WithTimeout(ctx, aimTimeout)
 	defer cancel()
-	err = fleet.Eventually(ctx, func() error {
+	for {
+		if err := l.awaitHealthy(ctx, l.fault.whole); err != nil {
+			return at, err
+		}
+		err := fleet.Eventually(ctx, func() error {
+			fits, err := l.fits(ctx)
+			if err == nil {
+				at = fits[l.rng.IntN(len(fits))]
+			}
+			return err
+		})
+		if err != nil {
+			return at, err
+		}
+		for _, p := range l.producers {
+			p.turn(at.Partition)
+		}
+		if err := l.awaitAcks(ctx, time.Now()); err != nil {
+			return at, err
+		}
+		if err := l.awaitSettled(ctx); err != nil {
+			return at, err
+		}
+		if fits, err := l.fits(ctx); err == nil && slices.ContainsFunc(fits, func(p fleet.Partition) bool {
+			return p.Partition == at.Partition && p.LeaderEpoch == at.LeaderEpoch
+		}) {
+			return at, nil
+		}
+	}
+}
+
+// fits lists the partitions whose leader fits the fault now.
+func (l *lab) fits(ctx context.Context) ([]fleet.Partition, error) {
+	controller, _, err := l.fleet.Controller(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all, err := l.fleet.Topic(ctx, topic)
+	if err != nil {
+		return nil, err
+	}
+	all = slices.DeleteFunc(all, func(p fleet.Partition) bool { return (p.Leader == controller) != l.fault.ofController })
+	if len(all) == 0 {
+		return nil, errors.New("no partition has a leader that fits")
+	}
+	return all, nil
+}
+
+// awaitSettled waits until every producer is free to ask for metadata. A connection to a node that has been restarted since
+// makes one ask when it first sends there, so this comes after the turn to the partition.
+func (l *lab) awaitSettled(ctx context.Context) error {
+	return fleet.Eventually(ctx, func() error {
 		for _, p := range l.producers {
 			if !p.settled() {
 				return fmt.Errorf("the %s producer keeps asking for metadata", p.name)
@@ -219,35 +270,6 @@ func (l *lab) aim(ctx context.Context) (at fleet.Partition, controller int32, er
 		}
 		return nil
 	})
-	if err != nil {
-		return at, 0, err
-	}
-	if err := l.awaitHealthy(ctx, l.fault.whole); err != nil {
-		return at, 0, err
-	}
-	err = fleet.Eventually(ctx, func() error {
-		id, _, err := l.fleet.Controller(ctx)
-		if err != nil {
-			return err
-		}
-		all, err := l.fleet.Topic(ctx, topic)
-		if err != nil {
-			return err
-		}
-		all = slices.DeleteFunc(all, func(p fleet.Partition) bool { return (p.Leader == id) != l.fault.ofController })
-		if len(all) == 0 {
-			return errors.New("no partition has a leader that fits")
-		}
-		at, controller = all[l.rng.IntN(len(all))], id
-		return nil
-	})
-	if err != nil {
-		return at, 0, err
-	}
-	for _, p := range l.producers {
-		p.turn(at.Partition)
-	}
-	return at, controller, l.awaitAcks(ctx, time.Now())
 }
 
 // awaitAcks waits until every producer has got acknowledgements for records that it sent after a moment.
