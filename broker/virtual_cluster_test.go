@@ -7,6 +7,8 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime/pprof"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -157,8 +159,22 @@ func (n *virtualNode) shutDown() {
 	n.up.Store(nil)
 	n.stop()
 	n.over = true
-	if err := <-n.done; err != nil {
+	if err := n.stopped(n.c.t); err != nil {
 		n.c.t.Errorf("node %d did not stop cleanly: %v", n.id, err)
+	}
+}
+
+// stopped waits for the end of a run. One that hangs ends the test with the stacks of all goroutines: they cannot
+// leave the bubble.
+func (r *virtualRun) stopped(t *testing.T) error {
+	t.Helper()
+	select {
+	case err := <-r.done:
+		return err
+	case <-time.After(2 * time.Minute):
+		var stacks strings.Builder
+		_ = pprof.Lookup("goroutine").WriteTo(&stacks, 1)
+		panic("a node has not stopped within two minutes\n" + stacks.String())
 	}
 }
 
@@ -214,7 +230,7 @@ func (c *virtualCluster) end() {
 		if run.over {
 			continue
 		}
-		if err := <-run.done; err != nil && !run.crashed {
+		if err := run.stopped(c.t); err != nil && !run.crashed {
 			c.t.Errorf("a node did not stop cleanly: %v", err)
 		}
 	}
