@@ -7,10 +7,9 @@ FUZZTIME ?= 10s
 FAILOVERS ?= 100
 OTHER_FAULTS ?= 5
 CYCLES  ?= 1000
-SEEDS   ?= 100
 SEEDS   ?= 10000
 
-.PHONY: help build run cluster demo compose-test test test-short lint sim mutants fuzz chaos bench failover-bench image tools clean
+.PHONY: help build run cluster demo compose-test test test-short lint sim mutants fuzz chaos virtual bench failover-bench image tools clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,6 +55,7 @@ fuzz: ## Run every fuzz target for FUZZTIME
 chaos: ## Break three nodes CYCLES times under load (needs root); CHRONIK_CHAOS_SEED replays
 	CHRONIK_CHAOS_CYCLES=$(CYCLES) $(GO) test -count=1 -v -timeout 0 -run '^(TestChaos|TestAdminIsLinearizable)$$' ./integration/chaos
 
+virtual: SEEDS = 100
 virtual: ## Three brokers in virtual time under SEEDS random schedules; CHRONIK_VIRTUAL_SEED replays
 	CHRONIK_VIRTUAL_SEEDS=$(SEEDS) $(GO) test -count=1 -v -timeout 0 -run '^TestVirtualRandom$$' ./broker
 

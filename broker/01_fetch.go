@@ -247,10 +247,17 @@ func (op *fetchOp) read(img *raftmeta.Image, f *fetchedPartition, budget *fetchB
 	}
 }
 
-// isAhead tells of a consumer that has read further than this leader's log goes, while this node is out of
-// touch: it comes from the next leader, which this one has not heard of, and must not be sent back (I18).
+// isAhead tells of a consumer that has read further than this leader's log goes, while others may lead by now, or
+// this replica is about to take a new role: it comes from the next leader, and must not be sent back (I18).
 func (op *fetchOp) isAhead(f *fetchedPartition) bool {
-	return op.follower == nil && errors.Is(f.err, log.ErrOffsetOutOfRange) && f.want.Offset > f.result.Offsets.End && op.b.cluster.MayBeFenced()
+	if op.follower != nil || !errors.Is(f.err, log.ErrOffsetOutOfRange) || f.want.Offset <= f.result.Offsets.End {
+		return false
+	}
+	if op.b.cluster.MayBeFenced() {
+		return true
+	}
+	topic, ok := op.b.meta.Image().TopicByID(f.host.key.topic) // read after asking, so it is that of a node up to date
+	return !ok || topic.Partitions[f.want.number].LeaderEpoch != f.result.Offsets.LeaderEpoch
 }
 
 // topic finds what a fetch names. A follower copies the topics of all tenants.

@@ -50,6 +50,34 @@ func TestVirtualPartition(t *testing.T) {
 	}
 }
 
+// TestVirtualReturn: a leader that was cut off hears from the controller before Raft has told it that it leads no
+// more. It sends no consumer back that has read on at its successor (I18), and shows nothing as new that is not.
+func TestVirtualReturn(t *testing.T) {
+	for _, away := range []time.Duration{3 * time.Second, 30 * time.Second} {
+		t.Run(fmt.Sprint(away), func(t *testing.T) {
+			virtually(t, func(t *testing.T, c *virtualCluster) {
+				leader := c.controller()
+				c.create("u", leader)
+				c.mustProduce("u", nil, time.Second, "0")
+				c.cutOff(c.node(leader), true, true)
+				c.eventually(5*time.Second, "no other leader", func() bool { return c.leader("u") != leader })
+				for i := range 20 {
+					c.mustProduce("u", nil, 5*time.Second, fmt.Sprint(i+1))
+				}
+				time.Sleep(away)
+				c.net.heal()
+				for healed := time.Now(); time.Since(healed) < 3*time.Second; {
+					if _, _, err := c.fetch(leader, "u", 20); err == errKafka(kerr.OffsetOutOfRange.Code) {
+						t.Fatalf("%v after it is back, a consumer that has read on elsewhere is sent back", time.Since(healed))
+					}
+				}
+				c.settled("u", 30*time.Second)
+				c.expect("u", numbers(21))
+			})
+		})
+	}
+}
+
 // TestVirtualLag: a follower that its leader does not hear from is out of the ISR after
 // replica.lag.time.max.ms; until then acknowledgements wait for it, and after it they do not. It comes back
 // by itself.

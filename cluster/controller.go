@@ -171,6 +171,7 @@ func (c *controller) heartbeat(req *kmsg.BrokerHeartbeatRequest) *kmsg.BrokerHea
 	case j.early:
 		resp.ErrorCode = kerr.NotController.Code
 	}
+	resp.UnknownTags.Set(indexTag, appendUint64(nil, im.Index()))
 	resp.IsFenced, resp.IsCaughtUp, resp.ShouldShutdown = j.fenced, j.caughtUp, j.shouldShutdown
 	if audit, ok := readAudit(req); ok && resp.ErrorCode == 0 && c.noteLocked(req.BrokerID, audit, im) {
 		resp.UnknownTags.Set(divergedTag, []byte{})

@@ -18,6 +18,9 @@ import (
 type brokerState struct {
 	contact atomic.Pointer[time.Time] // last contact with a Raft leader; nil before Run
 	leased  atomic.Pointer[time.Time] // when the last heartbeat was sent that another node answered as the controller; see Leased
+	known   atomic.Pointer[time.Time] // see current; nil for never
+
+	learning atomic.Pointer[knowledge] // what is to be applied for known to be later; nil for nothing
 
 	mu       sync.Mutex // guards the fields below
 	epoch    int64      // of the registration, -1 before
@@ -62,10 +65,12 @@ func (n *Node) Unwell(reason string) {
 
 // auditTag is the tagged field of a heartbeat that carries the sender's last fingerprint: log index uint64,
 // hash [32]. divergedTag in the answer, with no content, says that the sender's state differs from what the
-// others agree on. Kafka's own tags are far below.
+// others agree on; indexTag carries the log index uint64 that the controller has applied. Kafka's own tags are
+// far below.
 const (
 	auditTag    = 10_000
 	divergedTag = 10_000
+	indexTag    = 10_001
 )
 
 // heartbeat is the next one, or false if there is none to send.
@@ -176,7 +181,8 @@ func (n *Node) sendHeartbeat(ctx context.Context, meta *raftmeta.Node, to *Link,
 		return to, errors.New("the Raft group has no leader")
 	}
 	if leader.ID == meta.ServerID() {
-		return to, n.heartbeatAnswer(n.controller.heartbeat(req))
+		sent := n.o.Now()
+		return to, n.heartbeatAnswer(n.controller.heartbeat(req), sent)
 	}
 	if address := n.addressOf(leader); to == nil || to.Address() != address {
 		if to != nil {
@@ -193,11 +199,11 @@ func (n *Node) sendHeartbeat(ctx context.Context, meta *raftmeta.Node, to *Link,
 	}
 	answer := resp.(*kmsg.BrokerHeartbeatResponse)
 	n.broker.renew(sent, answer)
-	return to, n.heartbeatAnswer(answer)
+	return to, n.heartbeatAnswer(answer, sent)
 }
 
 // heartbeatAnswer does what the controller says.
-func (n *Node) heartbeatAnswer(resp *kmsg.BrokerHeartbeatResponse) error {
+func (n *Node) heartbeatAnswer(resp *kmsg.BrokerHeartbeatResponse, sent time.Time) error {
 	err := kerr.ErrorForCode(resp.ErrorCode)
 	switch {
 	case errors.Is(err, kerr.StaleBrokerEpoch):
@@ -208,11 +214,17 @@ func (n *Node) heartbeatAnswer(resp *kmsg.BrokerHeartbeatResponse) error {
 		return err
 	}
 	n.touch()
-	resp.UnknownTags.Each(func(tag uint32, _ []byte) {
-		if tag == divergedTag {
+	heard := knowledge{sent: sent}
+	resp.UnknownTags.Each(func(tag uint32, value []byte) {
+		switch tag {
+		case divergedTag:
 			n.o.Fatal(errDiverged)
+		case indexTag:
+			heard.index, _, _ = readUint64(value)
 		}
 	})
+	n.current() // makes room, if what was heard before is applied
+	n.learn(heard)
 	if resp.ShouldShutdown {
 		n.broker.mu.Lock()
 		if n.broker.leaving && !n.broker.free {

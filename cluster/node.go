@@ -213,10 +213,6 @@ func (n *Node) Isolated() bool {
 	return n.o.Now().Sub(*last) > n.o.IsolationGrace
 }
 
-// MayBeFenced tells whether this node has had no contact with a Raft leader for half a session. The controller
-// may have heard it last a little before: it must be counted on that others may lead what this node leads.
-func (n *Node) MayBeFenced() bool { return n.outOfTouchFor(n.o.SessionTimeout / 2) }
-
 // OutOfTouch tells whether this node has had no contact with a Raft leader for a whole session: the others have
 // fenced it by now, most likely, and lead what it led.
 func (n *Node) OutOfTouch() bool { return n.outOfTouchFor(n.o.SessionTimeout) }
