@@ -242,7 +242,7 @@ func (l *lab) aim(ctx context.Context) (at fleet.Partition, err error) {
 	}
 }
 
-// fits lists the partitions whose leader fits the fault now.
+// fits lists the partitions whose leader fits the fault, and is the one that the controller will leave them.
 func (l *lab) fits(ctx context.Context) ([]fleet.Partition, error) {
 	controller, _, err := l.fleet.Controller(ctx)
 	if err != nil {
@@ -252,7 +252,9 @@ func (l *lab) fits(ctx context.Context) ([]fleet.Partition, error) {
 	if err != nil {
 		return nil, err
 	}
-	all = slices.DeleteFunc(all, func(p fleet.Partition) bool { return (p.Leader == controller) != l.fault.ofController })
+	all = slices.DeleteFunc(all, func(p fleet.Partition) bool {
+		return (p.Leader == controller) != l.fault.ofController || p.Leader != p.Replicas[0]
+	})
 	if len(all) == 0 {
 		return nil, errors.New("no partition has a leader that fits")
 	}
