@@ -131,6 +131,7 @@ func (f *Fetcher) gather(now time.Time) (wants []Want, wait time.Duration) {
 		if position, ok := r.FetchPosition(); ok {
 			wants = append(wants, Want{r, position})
 		} else {
+			r.waitDurable(f) // often that is all it takes
 			wait = min(wait, retryPartition)
 		}
 	}
@@ -147,21 +148,21 @@ func (f *Fetcher) pause(ctx context.Context, wait time.Duration) {
 	}
 }
 
-// fetch asks the source, and cuts the waiting short when partitions were assigned meanwhile: a new
-// follower must not wait for the end of a long poll. It reports whether it did that.
+// fetch asks the source, and cuts the waiting short when there is more to ask for: a new follower must not wait for the
+// end of a long poll. It reports whether it did that.
 func (f *Fetcher) fetch(ctx context.Context, wants []Want, wait time.Duration) (got []Got, cut bool, err error) {
 	bounded, cancel := context.WithCancel(ctx)
 	defer cancel()
 	done := make(chan struct{})
 	var watching sync.WaitGroup
-	watching.Go(func() { f.watch(bounded, cancel, done, len(wants)) })
+	watching.Go(func() { f.watch(bounded, cancel, done, wants) })
 	got, err = f.source.Fetch(bounded, wants, wait)
 	close(done)
 	watching.Wait()
 	return got, bounded.Err() != nil, err
 }
 
-func (f *Fetcher) watch(ctx context.Context, cancel context.CancelFunc, done <-chan struct{}, fetching int) {
+func (f *Fetcher) watch(ctx context.Context, cancel context.CancelFunc, done <-chan struct{}, fetching []Want) {
 	for {
 		select {
 		case <-done:
@@ -170,7 +171,7 @@ func (f *Fetcher) watch(ctx context.Context, cancel context.CancelFunc, done <-c
 			return
 		case <-f.news:
 		}
-		if wants, _ := f.gather(time.Now()); len(wants) <= fetching {
+		if !f.hasMore(fetching) {
 			continue
 		}
 		timer := time.NewTimer(gatherChanges)
@@ -184,6 +185,21 @@ func (f *Fetcher) watch(ctx context.Context, cancel context.CancelFunc, done <-c
 			return
 		}
 	}
+}
+
+// hasMore tells whether something could be fetched that is not asked for, or under another leadership.
+func (f *Fetcher) hasMore(fetching []Want) bool {
+	wants, _ := f.gather(time.Now())
+	asked := make(map[*Replica]int32, len(fetching))
+	for i := range fetching {
+		asked[fetching[i].Replica] = fetching[i].Epoch
+	}
+	for i := range wants {
+		if epoch, ok := asked[wants[i].Replica]; !ok || epoch != wants[i].Epoch {
+			return true
+		}
+	}
+	return false
 }
 
 // take gives one answer to its replica.
