@@ -68,10 +68,11 @@ func (c *metadataClock) OnBrokerWrite(_ kgo.BrokerMetadata, key int16, _ int, _,
 const metadataMinAge = 5 * time.Second
 
 // settled tells whether the producer is free to ask for metadata, as one is that has been running for a while: after an
-// earlier failover the stock producer does not for some seconds.
+// earlier failover the stock producer does not for some seconds. What it held back so long it asks at their end, and is not
+// free then either.
 func (p *producer) settled() bool {
 	asked := p.asked.nanos.Load()
-	return asked != 0 && time.Since(time.Unix(0, asked)) > metadataMinAge
+	return asked != 0 && time.Since(time.Unix(0, asked)) > metadataMinAge+300*time.Millisecond
 }
 
 // run sends until ctx ends, and returns when nothing is on its way any more.
