@@ -9,7 +9,8 @@ import (
 	"github.com/chronik-stream/chronik/wire"
 )
 
-// OffsetForLeaderEpoch (23), v0-v4. KIP-101, 279, 320. Replicas ask over the peer port.
+// OffsetForLeaderEpoch (23), v0-v4. KIP-101, 279, 320. Replicas ask over the peer port. An epoch above the leader's own
+// is UNKNOWN_LEADER_EPOCH, where Kafka compares: whoever names it has read from a later leader.
 func (b *Broker) offsetForLeaderEpoch(r *wire.Request) {
 	req := r.Body.(*kmsg.OffsetForLeaderEpochRequest)
 	if req.Version >= 3 && req.ReplicaID >= 0 {
@@ -60,9 +61,5 @@ func (b *Broker) epochEnd(topic *raftmeta.Topic, rp *kmsg.OffsetForLeaderEpochRe
 	if version >= 2 {
 		current = rp.CurrentLeaderEpoch
 	}
-	if _, err := h.replica.LeaderOffsets(current); err != nil {
-		return -1, -1, err
-	}
-	epoch, end = h.replica.Log().EpochEnd(rp.LeaderEpoch)
-	return epoch, end, nil
+	return h.replica.EpochEnd(current, rp.LeaderEpoch)
 }

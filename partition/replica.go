@@ -322,6 +322,24 @@ func (r *Replica) LeaderOffsets(current int32) (Offsets, error) {
 	return r.offsetsLocked(), nil
 }
 
+// EpochEnd answers OffsetForLeaderEpoch for a client that believes the leader epoch to be current (or AnyEpoch): the
+// largest known epoch that is not above the asked one, and the offset at which it ends, or (-1, -1).
+func (r *Replica) EpochEnd(current, asked int32) (epoch int32, end int64, _ error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := r.core.CheckEpoch(current); err != nil {
+		return -1, -1, err
+	}
+	if err := r.core.CheckHistory(asked); err != nil {
+		return -1, -1, err
+	}
+	if r.core.Leader() == nil {
+		return -1, -1, ErrNotLeader
+	}
+	epoch, end = r.log.EpochEnd(asked)
+	return epoch, end, nil
+}
+
 // Visible is the end of what a reader at the isolation level may see.
 func (o Offsets) Visible(level Isolation) int64 {
 	if level == ReadCommitted {

@@ -324,3 +324,25 @@ func TestReadSeesNothingAboveTheHighWatermark(t *testing.T) {
 		t.Errorf("read past the end: %v", err)
 	}
 }
+
+// TestEpochEndIsTheLeadersAlone (I18): a client that names a later leader epoch than this replica knows has read from that
+// leader, and would take any answer for a loss.
+func TestEpochEndIsTheLeadersAlone(t *testing.T) {
+	w := newWorld(t, log.Sync)
+	if _, _, err := w.r.EpochEnd(AnyEpoch, 0); !errors.Is(err, ErrNotLeader) {
+		t.Errorf("before it leads: %v", err)
+	}
+	if err := w.r.Lead(self, alone(3), time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	w.append(AcksAll).wait(t)
+	if epoch, end, err := w.r.EpochEnd(3, 3); epoch != 3 || end != 1 || err != nil {
+		t.Errorf("its own epoch ends at %d in epoch %d, %v", end, epoch, err)
+	}
+	if _, _, err := w.r.EpochEnd(2, 3); !errors.Is(err, ErrFencedEpoch) {
+		t.Errorf("a client behind: %v", err)
+	}
+	if _, _, err := w.r.EpochEnd(3, 4); !errors.Is(err, ErrUnknownEpoch) {
+		t.Errorf("a later epoch: %v", err)
+	}
+}

@@ -240,11 +240,23 @@ type Read struct {
 	FromFollower     bool  // a follower may answer (KIP-392)
 }
 
+// CheckHistory judges what a client says of its history: one that has records of a later leader than this replica knows
+// of must not be compared with it. It would take the answer for a loss (I18).
+func (r *Replica[W]) CheckHistory(lastEpoch int32) error {
+	if lastEpoch > r.epoch && !mutant.On(mutant.EarlierLeaderCompares) {
+		return ErrUnknownEpoch
+	}
+	return nil
+}
+
 // MayRead judges a client's fetch at one moment: a log that is truncated between two looks would send a
 // reader away that is right. A reader at the end gets nothing, and so does one that a follower has
 // nothing to show: it may be ahead of this log, which must not be taken for a history that parts (I18).
 func (r *Replica[W]) MayRead(q *Read) (diverging *EpochEnd, _ error) {
 	if err := r.CheckEpoch(q.CurrentEpoch); err != nil {
+		return nil, err
+	}
+	if err := r.CheckHistory(q.LastFetchedEpoch); err != nil {
 		return nil, err
 	}
 	if r.leader == nil && !(q.FromFollower && r.following) {

@@ -1,6 +1,7 @@
 package core
 
 import (
+	"errors"
 	"testing"
 	"time"
 )
@@ -40,6 +41,17 @@ func TestAFollowerSendsNobodyBack(t *testing.T) {
 	q := Read{From: 5, CurrentEpoch: 4, LastFetchedEpoch: 2, FromFollower: true}
 	if diverging, err := r.MayRead(&q); diverging == nil || err != nil {
 		t.Errorf("a history that parts below the high watermark: diverging %v, %v", diverging, err)
+	}
+}
+
+// TestAnEarlierLeaderSendsNobodyBack (I18): a leader that has been replaced and does not know it yet tells a consumer that
+// has read from the next one nothing of where their histories part.
+func TestAnEarlierLeaderSendsNobodyBack(t *testing.T) {
+	r := NewReplica[int](fixedLog{epoch: 3, end: 10})
+	r.Lead(1, View{Replicas: []int32{1}, ISR: []int32{1}, LeaderEpoch: 3, MinISR: 1}, time.Unix(1, 0))
+	q := Read{From: 12, CurrentEpoch: 3, LastFetchedEpoch: 4}
+	if diverging, err := r.MayRead(&q); diverging != nil || !errors.Is(err, ErrUnknownEpoch) {
+		t.Errorf("%+v: diverging %v, %v", q, diverging, err)
 	}
 }
 

@@ -148,7 +148,8 @@ type reader struct {
 	at         int64
 	lastEpoch  int32 // of the last record read
 	anyReplica bool
-	metadata   *raftmeta.Partition // the newest that this client has heard of
+	metadata   *raftmeta.Partition // what this client believes
+	newest     int32               // the newest leader epoch that it has heard of
 }
 
 func (r *reader) tickLater() { r.w.after(r.w.about(tickEvery), r.tick) }
@@ -156,8 +157,9 @@ func (r *reader) tickLater() { r.w.after(r.w.about(tickEvery), r.tick) }
 func (r *reader) tick() {
 	w := r.w
 	defer r.tickLater()
-	if m := w.askMetadata(r.part); m != nil && (r.metadata == nil || m.LeaderEpoch >= r.metadata.LeaderEpoch) {
-		r.metadata = m // an older leader epoch is dropped (replication.md 12, 19)
+	// An older leader epoch is dropped (replication.md 12, 19), but not for ever: franz-go believes the fifth.
+	if m := w.askMetadata(r.part); m != nil && (m.LeaderEpoch >= r.newest || w.chance(0.2)) {
+		r.metadata, r.newest = m, max(r.newest, m.LeaderEpoch)
 	}
 	if r.metadata == nil {
 		return
@@ -171,8 +173,8 @@ func (r *reader) tick() {
 	}
 	b, at := w.brokers[target-1], r.at
 	q := core.Read{From: at, CurrentEpoch: r.metadata.LeaderEpoch, LastFetchedEpoch: core.AnyEpoch, FromFollower: true}
-	if w.chance(0.5) {
-		q.LastFetchedEpoch = r.lastEpoch
+	if r.metadata.LeaderEpoch < r.newest || w.chance(0.5) {
+		q.LastFetchedEpoch = r.lastEpoch // who goes back to an older leader epoch knows of epochs, and compares (KIP-320)
 	}
 	w.net.toBroker(w.net.clients(), b, func() {
 		answer := b.serveRead(r.part, q)
