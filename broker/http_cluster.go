@@ -58,13 +58,9 @@ func (v *clusterView) add(t *raftmeta.Topic, number int32) {
 	if b := v.brokers[p.Leader]; b != nil {
 		b.Leaders++
 	}
-	missing := 0
 	for _, id := range p.Replicas {
 		if b := v.brokers[id]; b != nil {
 			b.Replicas++
-		}
-		if !slices.Contains(p.ISR, id) && !slices.Contains(p.Adding, id) {
-			missing++
 		}
 	}
 	minISR := v.img.MinInSync(t, len(p.Replicas))
@@ -81,11 +77,25 @@ func (v *clusterView) add(t *raftmeta.Topic, number int32) {
 			ELR: shown(p.ELR), LastKnownELR: shown(p.LastKnownELR), Adding: shown(p.Adding), Removing: shown(p.Removing),
 		})
 	}
-	counts := &v.out.Counts
-	list(missing > 0, &counts.UnderReplicated, &v.out.UnderReplicated)
-	list(p.Leader == raftmeta.NoLeader, &counts.Offline, &v.out.Offline)
-	list(p.Leader != raftmeta.NoLeader && len(p.ISR) < minISR, &counts.UnderMinISR, &v.out.UnderMinISR)
+	is, counts := conditionOf(p, minISR), &v.out.Counts
+	list(is.underReplicated, &counts.UnderReplicated, &v.out.UnderReplicated)
+	list(is.offline, &counts.Offline, &v.out.Offline)
+	list(is.underMinISR, &counts.UnderMinISR, &v.out.UnderMinISR)
 	list(p.Reassigning(), &counts.Reassignments, &v.out.Reassignments)
+}
+
+// condition is what can be the matter with a partition.
+type condition struct{ underReplicated, offline, underMinISR bool }
+
+func conditionOf(p *raftmeta.Partition, minISR int) condition {
+	offline := p.Leader == raftmeta.NoLeader
+	return condition{
+		underReplicated: slices.ContainsFunc(p.Replicas, func(id int32) bool {
+			return !slices.Contains(p.ISR, id) && !slices.Contains(p.Adding, id)
+		}),
+		offline:     offline,
+		underMinISR: !offline && len(p.ISR) < minISR,
+	}
 }
 
 func (v *clusterView) countShards() {

@@ -1,9 +1,11 @@
 package broker
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/chronik-stream/chronik/httpapi"
 	"github.com/chronik-stream/chronik/internal/uuid"
@@ -36,6 +38,23 @@ func TestClusterView(t *testing.T) {
 	want := httpapi.ClusterCounts{UnderReplicated: 2, Offline: 1, UnderMinISR: 1, Reassignments: 1}
 	if diff := cmp.Diff(want, got.Counts); diff != "" {
 		t.Error(diff)
+	}
+	metrics := `
+# HELP chronik_broker_leading_partitions Partitions that this node leads.
+# TYPE chronik_broker_leading_partitions gauge
+chronik_broker_leading_partitions 3
+# HELP chronik_cluster_offline_partitions Partitions of the cluster without a leader: neither written nor read.
+# TYPE chronik_cluster_offline_partitions gauge
+chronik_cluster_offline_partitions 1
+# HELP chronik_cluster_under_min_isr_partitions Partitions of the cluster that refuse acks=all: fewer in sync than min.insync.replicas.
+# TYPE chronik_cluster_under_min_isr_partitions gauge
+chronik_cluster_under_min_isr_partitions 1
+# HELP chronik_cluster_under_replicated_partitions Partitions of the cluster with a replica that is not in sync. One more node lost may stop them.
+# TYPE chronik_cluster_under_replicated_partitions gauge
+chronik_cluster_under_replicated_partitions 2
+`
+	if err := testutil.CollectAndCompare(partitionMetrics{n.b}, strings.NewReader(metrics)); err != nil {
+		t.Error(err)
 	}
 	names := func(list []httpapi.ClusterPartition) (names []string) {
 		for _, p := range list {

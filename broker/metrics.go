@@ -14,6 +14,7 @@ type metrics struct {
 
 func newMetrics(reg prometheus.Registerer, b *Broker) *metrics {
 	factory := promauto.With(reg)
+	reg.MustRegister(partitionMetrics{b})
 	factory.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "chronik_broker_waiting_requests",
 		Help: "Requests that wait for a deadline: parked fetches and produces without their acks. Rising with steady load: acks are slow.",
