@@ -24,13 +24,13 @@ type gossip struct {
 
 	mu       sync.Mutex // guards the fields below
 	self     member
-	runs     map[string]member   // of others, that are alive; by name
-	lost     map[string]struct{} // gossip addresses of members that went silent, to be looked for again
-	taken    *member             // somebody else who runs under this node's id
-	foreign  *member             // somebody of another cluster, among those that were to be joined
-	stale    map[uuid.ID]bool    // directories that others believe alive under this node's id, and are not
-	shunned  map[identity]bool   // have been reported in the log
-	news     chan struct{}       // closed when members change
+	runs     map[string]member // of others, that are alive; by name
+	lost     map[int32]string  // gossip addresses of nodes that went silent, to be looked for again
+	taken    *member           // somebody else who runs under this node's id
+	foreign  *member           // somebody of another cluster, among those that were to be joined
+	stale    map[uuid.ID]bool  // directories that others believe alive under this node's id, and are not
+	shunned  map[identity]bool // have been reported in the log
+	news     chan struct{}     // closed when members change
 	departed bool
 }
 
@@ -48,7 +48,7 @@ var (
 // openGossip listens, alone until join.
 func openGossip(o *Options, self member, m *metrics) (*gossip, error) {
 	g := &gossip{
-		logger: o.Logger, metrics: m, self: self, runs: map[string]member{}, lost: map[string]struct{}{},
+		logger: o.Logger, metrics: m, self: self, runs: map[string]member{}, lost: map[int32]string{},
 		stale: map[uuid.ID]bool{}, shunned: map[identity]bool{}, news: make(chan struct{}),
 	}
 	logger := newGossipLogger(o.Logger)
@@ -271,7 +271,7 @@ func (g *gossip) heard(node *memberlist.Node, what string) {
 		}
 	}
 	g.runs[node.Name] = m
-	delete(g.lost, node.Address())
+	delete(g.lost, m.node) // it may be back elsewhere
 	g.changedLocked()
 }
 
@@ -291,7 +291,7 @@ func (g *gossip) NotifyLeave(node *memberlist.Node) {
 	left := node.State == memberlist.StateLeft
 	g.logger.Info("node is gone from gossip", "node", m.node, "directory", m.directory, "peer", m.peerAddress, "left", left)
 	if !left && len(g.lost) < maxLost {
-		g.lost[node.Address()] = struct{}{}
+		g.lost[m.node] = node.Address()
 	}
 	g.changedLocked()
 }

@@ -87,7 +87,7 @@ func (g *gossip) missing(join []string) []string {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	addresses := slices.Sorted(maps.Keys(g.lost))
+	addresses := slices.Sorted(maps.Values(g.lost))
 	for _, address := range join {
 		if !slices.Contains(addresses, address) {
 			addresses = append(addresses, address)
