@@ -54,6 +54,9 @@ type AdminOp struct {
 	Result     AdminResult
 	// Settled says of a read that the broker had applied all that was committed before, so it must tell of the present.
 	Settled bool
+
+	write  int  // for the search: the number of a write that was done
+	echoed bool // for the search: not the write but its answer, by when the broker has applied it
 }
 
 func (o AdminOp) row() string {
@@ -115,16 +118,27 @@ func (s topicState) apply(o AdminOp) (topicState, bool) {
 // adminState is all that a topic's name has been, the present last. Brokers serve reads from what they have applied, so a
 // read may tell of the past; seen is the oldest state that each broker may still tell of.
 type adminState struct {
-	versions []topicState // never changed in place
+	versions []version // never changed in place
 	seen     [maxBrokers]int
+}
+
+// version is what a write made of a topic.
+type version struct {
+	topicState
+	write int // its number, 0 of one that was perhaps done
 }
 
 const maxBrokers = 16
 
-func (s adminState) present() topicState { return s.versions[len(s.versions)-1] }
+func (s adminState) present() topicState { return s.versions[len(s.versions)-1].topicState }
 
 func (s adminState) step(o AdminOp) (bool, adminState) {
 	broker := int(o.Broker) % maxBrokers
+	if o.echoed {
+		at := slices.IndexFunc(s.versions, func(v version) bool { return v.write == o.write })
+		s.seen[broker] = max(s.seen[broker], at)
+		return at >= 0, s
+	}
 	if o.Kind.reads() {
 		if o.Settled {
 			ok, _ := s.present().step(o)
@@ -132,7 +146,7 @@ func (s adminState) step(o AdminOp) (bool, adminState) {
 		}
 		// Of the states that fit, the oldest: it leaves the most to the reads that follow.
 		for i := s.seen[broker]; i < len(s.versions); i++ {
-			if ok, _ := s.versions[i].step(o); ok {
+			if ok, _ := s.versions[i].topicState.step(o); ok {
 				s.seen[broker] = i
 				return true, s
 			}
@@ -144,16 +158,13 @@ func (s adminState) step(o AdminOp) (bool, adminState) {
 		return false, s
 	}
 	if next != s.present() {
-		s.versions = append(slices.Clip(s.versions), next)
-	}
-	if o.Result == Done {
-		s.seen[broker] = len(s.versions) - 1 // it is answered once the broker has applied it
+		s.versions = append(slices.Clip(s.versions), version{next, o.write})
 	}
 	return true, s
 }
 
 var adminModel = porcupine.Model{
-	Init: func() any { return adminState{versions: []topicState{{}}} },
+	Init: func() any { return adminState{versions: []version{{}}} },
 	Step: func(state, input, _ any) (bool, any) { return state.(adminState).step(input.(AdminOp)) },
 	Equal: func(a, b any) bool {
 		return a.(adminState).seen == b.(adminState).seen && slices.Equal(a.(adminState).versions, b.(adminState).versions)
@@ -210,13 +221,20 @@ func telling(ops []AdminOp) []AdminOp {
 	return left
 }
 
-// operations is the history as porcupine takes it. What is of unknown result may still take effect at any later time.
+// operations is the history as porcupine takes it. What is of unknown result may still take effect at any later time. What is
+// done is so for all brokers before it is answered, but for the broker that answers no sooner than then.
 func operations(history []AdminOp) []porcupine.Operation {
 	var all []porcupine.Operation
-	for _, o := range history {
+	for i, o := range history {
 		end := int64(o.End)
-		if o.Result == Uncertain {
+		switch {
+		case o.Result == Uncertain:
 			end = math.MaxInt64
+		case o.Result == Done && !o.Kind.reads():
+			o.write = i + 1
+			echo := o
+			echo.echoed = true
+			all = append(all, porcupine.Operation{Input: echo, Call: end, Return: end})
 		}
 		all = append(all, porcupine.Operation{Input: o, Call: int64(o.Start), Return: end})
 	}

@@ -52,6 +52,7 @@ func TestCheckAdmin(t *testing.T) {
 		"nor when all is applied":                    {[]AdminOp{create(1, 2, Done), set(3, 4, "200", Done), settled(retention(2, 9, 10, "100"))}, false},
 		"the present when all is applied":            {[]AdminOp{create(1, 2, Done), set(3, 4, "200", Done), settled(retention(2, 9, 10, "200"))}, true},
 		"the answering broker reads its write":       {[]AdminOp{create(1, 2, Done), set(3, 4, "200", Done), retention(3, 9, 10, "100")}, false},
+		"the answering broker before it answers":     {[]AdminOp{create(1, 2, Done), set(3, 9, "200", Done), retention(2, 4, 5, "200"), retention(3, 6, 7, "100"), retention(3, 10, 11, "200")}, true},
 		"a broker that goes back":                    {[]AdminOp{create(1, 2, Done), set(3, 4, "200", Done), retention(2, 5, 6, "200"), retention(2, 7, 8, "100")}, false},
 		"a value that nobody wrote":                  {[]AdminOp{create(1, 2, Done), retention(2, 3, 4, "300")}, false},
 		"a read of the future":                       {[]AdminOp{create(1, 2, Done), retention(2, 3, 4, "200"), set(5, 6, "200", Done)}, false},
