@@ -15,8 +15,8 @@ type Step struct {
 }
 
 const (
-	shortestHold = time.Second
-	longestHold  = 4 * time.Second
+	shortestHold = 500 * time.Millisecond
+	longestHold  = 3 * time.Second
 )
 
 // Schedule draws n steps. Every kind comes once in each run of as many steps as there are kinds, in an order of its own.
