@@ -259,6 +259,19 @@ func TestNodeWithoutAMajorityIsIsolated(t *testing.T) {
 	eventually(t, "the last node notices", hosts[0].Isolated)
 }
 
+// TestRaftIsContact: a heartbeat may still wait for a controller that has died when its successor has long been heard.
+func TestRaftIsContact(t *testing.T) {
+	hosts := startAll(t, 3, newPlace(t, 1), newPlace(t, 2), newPlace(t, 3))
+	activate(t, hosts...)
+	for _, h := range hosts {
+		long := h.o.Now().Add(-time.Hour)
+		h.broker.contact.Store(&long) // as if no heartbeat had been answered, nor looked for contact, since
+		if h.OutOfTouch() || h.Isolated() {
+			t.Errorf("node %d takes itself for cut off, though Raft has a leader", h.o.NodeID)
+		}
+	}
+}
+
 func TestLeaveIsOrderly(t *testing.T) {
 	hosts := startAll(t, 3, newPlace(t, 1), newPlace(t, 2), newPlace(t, 3))
 	activate(t, hosts...)

@@ -205,21 +205,24 @@ func (n *Node) Controller() int32 {
 
 // Isolated tells whether this node has had no contact with a Raft leader for IsolationGrace. It then must
 // not serve what it leads any more (replication.md 5.5).
-func (n *Node) Isolated() bool {
-	last := n.broker.contact.Load()
-	if last == nil {
-		return false // not started: nothing is served yet
-	}
-	return n.o.Now().Sub(*last) > n.o.IsolationGrace
-}
+func (n *Node) Isolated() bool { return n.outOfTouchFor(n.o.IsolationGrace) }
 
 // OutOfTouch tells whether this node has had no contact with a Raft leader for a whole session: the others have
 // fenced it by now, most likely, and lead what it led.
 func (n *Node) OutOfTouch() bool { return n.outOfTouchFor(n.o.SessionTimeout) }
 
+// outOfTouchFor asks Raft before it says so: heartbeats notice a contact up to a session late when they still wait for a
+// controller that has died, and a new leader would be taken for one that is cut off.
 func (n *Node) outOfTouchFor(limit time.Duration) bool {
-	last := n.broker.contact.Load()
-	return last != nil && n.o.Now().Sub(*last) > limit
+	if n.broker.contact.Load() == nil {
+		return false // not started: nothing is served yet
+	}
+	silent := func() bool { return n.o.Now().Sub(*n.broker.contact.Load()) > limit }
+	if !silent() {
+		return false
+	}
+	n.watchContact(n.metadata())
+	return silent()
 }
 
 // Run does the node's work until ctx ends: it sends heartbeats, and is the controller while this server
