@@ -19,6 +19,7 @@ import (
 // memberlist calls its Notify methods under its own lock, so they only write down what they heard.
 type gossip struct {
 	list    *memberlist.Memberlist
+	telling sync.Mutex // held while memberlist takes over what this node says: it stands no two at once
 	logger  *slog.Logger
 	metrics *metrics
 
@@ -145,6 +146,8 @@ func (g *gossip) tell(change func(*member)) {
 	changed := old != g.self && !g.departed
 	g.mu.Unlock()
 	if changed {
+		g.telling.Lock()
+		defer g.telling.Unlock()
 		if err := g.list.UpdateNode(time.Second); err != nil {
 			g.logger.Debug("gossip was slow to spread this node's news", "err", err)
 		}
