@@ -43,15 +43,16 @@ func (x *Reassign) apply(e *edit) (Result, error) {
 		return partitionResult(p), ErrNoReassignment
 	}
 	next := *p
+	original := minus(p.Replicas, p.Adding)
+	replicas := slices.Concat(x.Replicas, minus(original, x.Replicas))
 	unwanted := minus(p.Adding, x.Replicas)
-	if err := e.checkDrop(t, p, unwanted); err != nil {
+	if err := e.checkDrop(t, p, unwanted, len(replicas)); err != nil {
 		return partitionResult(p), err
 	}
-	original := minus(p.Replicas, p.Adding)
 	e.drop(t, &next, unwanted)
 	next.Adding, next.Removing = nil, nil
 	if !cancel {
-		next.Replicas = slices.Concat(x.Replicas, minus(original, x.Replicas))
+		next.Replicas = replicas
 		next.Adding = minus(x.Replicas, original)
 		next.Removing = minus(original, x.Replicas)
 		next.setISR(next.ISR, nil, e.minInSync(t, len(next.Replicas)))
@@ -91,11 +92,11 @@ func (e *edit) completeReassignment(t *Topic, p *Partition) {
 	}
 }
 
-// checkDrop refuses to drop replicas that may be needed: some hold records, and too few of the others do.
-func (e *edit) checkDrop(t *Topic, p *Partition, gone []int32) error {
+// checkDrop refuses to drop replicas that may be needed: some hold records, and too few of the others do for what is then a
+// partition of so many replicas.
+func (e *edit) checkDrop(t *Topic, p *Partition, gone []int32, replicas int) error {
 	needed := slices.Concat(p.ISR, p.ELR, p.LastKnownELR)
-	stay := len(p.Replicas) - len(gone)
-	if len(common(gone, needed)) > 0 && len(minus(p.ISR, gone)) < e.minInSync(t, stay) {
+	if len(common(gone, needed)) > 0 && len(minus(p.ISR, gone)) < e.minInSync(t, replicas) {
 		return ErrTooFewInSync
 	}
 	return nil

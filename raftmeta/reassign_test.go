@@ -91,3 +91,19 @@ func TestReassignmentIsReplacedAndCancelled(t *testing.T) {
 	1 joins                leader=3@2 isr=[3 1 2] elr=[] lke=[] pe=5 replicas=[3 5 1 2]+[3 5]-[1 2]
 	cancel                 leader=1@3 isr=[1 2] elr=[] lke=[] pe=6`)
 }
+
+// What a replaced reassignment had brought in stays where the next one, with the replicas that it adds, would be left with too
+// few in sync (I28; found by the simulator).
+func TestReassignmentIsReplacedByALargerOne(t *testing.T) {
+	s := newScript(t, []int32{1, 2}, map[string]string{minInSyncKey: "3"})
+	s.do("to 3 4 5", reassign(3, 4, 5))
+	s.do("3 and 4 join", s.alter(1, 2, 3, 4))
+	s.do("rather 1 5", reassign(1, 5))
+	s.do("cancel", reassign())
+	s.want(`
+	start                  leader=1@0 isr=[1 2] elr=[] lke=[] pe=0
+	to 3 4 5               leader=1@0 isr=[1 2] elr=[] lke=[] pe=1 replicas=[3 4 5 1 2]+[3 4 5]-[1 2]
+	3 and 4 join           leader=1@0 isr=[3 4 1 2] elr=[] lke=[] pe=2 replicas=[3 4 5 1 2]+[3 4 5]-[1 2]
+	rather 1 5 !too few replicas would be in sync leader=1@0 isr=[3 4 1 2] elr=[] lke=[] pe=2 replicas=[3 4 5 1 2]+[3 4 5]-[1 2]
+	cancel                 leader=1@1 isr=[1 2] elr=[] lke=[] pe=3`)
+}
