@@ -247,17 +247,24 @@ func (op *fetchOp) read(img *raftmeta.Image, f *fetchedPartition, budget *fetchB
 	}
 }
 
-// isAhead tells of a consumer that has read further than this leader's log goes, while others may lead by now, or
-// this replica is about to take a new role: it comes from the next leader, and must not be sent back (I18).
+// isAhead tells of a consumer that would be sent back, because it has read further than this log goes or in a history that
+// parts from it, by a replica that others may have replaced: it comes from the next leader, and is right (I18).
 func (op *fetchOp) isAhead(f *fetchedPartition) bool {
-	if op.follower != nil || !errors.Is(f.err, log.ErrOffsetOutOfRange) || f.want.Offset <= f.result.Offsets.End {
+	beyond := errors.Is(f.err, log.ErrOffsetOutOfRange) && f.want.Offset > f.result.Offsets.End
+	if op.follower != nil || !beyond && f.result.Diverging == nil {
 		return false
 	}
-	if op.b.cluster.MayBeFenced() {
+	return op.b.mayBeReplaced(f.host, f.result.Offsets.LeaderEpoch)
+}
+
+// mayBeReplaced tells whether others may know more of a partition by now than a replica that answered in a leader epoch. Ask
+// it after the answer is there: it judges by the metadata of a node that is up to date.
+func (b *Broker) mayBeReplaced(h *hosted, epoch int32) bool {
+	if b.cluster.MayBeFenced() {
 		return true
 	}
-	topic, ok := op.b.meta.Image().TopicByID(f.host.key.topic) // read after asking, so it is that of a node up to date
-	return !ok || topic.Partitions[f.want.number].LeaderEpoch != f.result.Offsets.LeaderEpoch
+	topic, ok := b.meta.Image().TopicByID(h.key.topic)
+	return !ok || topic.Partitions[h.key.number].LeaderEpoch != epoch
 }
 
 // topic finds what a fetch names. A follower copies the topics of all tenants.

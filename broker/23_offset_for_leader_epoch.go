@@ -17,7 +17,7 @@ func (b *Broker) offsetForLeaderEpoch(r *wire.Request) {
 		r.Reply(wire.ErrorResponse(req, kerr.ClusterAuthorizationFailed.Code))
 		return
 	}
-	b.answerEpochEnds(r, req)
+	b.answerEpochEnds(r, req, true)
 }
 
 // peerOffsetForLeaderEpoch is the same for the replicas of other brokers.
@@ -27,10 +27,11 @@ func (b *Broker) peerOffsetForLeaderEpoch(r *wire.Request) {
 		r.Reply(wire.ErrorResponse(req, kerr.InvalidRequest.Code))
 		return
 	}
-	b.answerEpochEnds(r, req)
+	b.answerEpochEnds(r, req, false)
 }
 
-func (b *Broker) answerEpochEnds(r *wire.Request, req *kmsg.OffsetForLeaderEpochRequest) {
+// answerEpochEnds answers clients only where no other leader can know more: they take what they are told for a loss (I18).
+func (b *Broker) answerEpochEnds(r *wire.Request, req *kmsg.OffsetForLeaderEpochRequest, client bool) {
 	resp := kmsg.NewOffsetForLeaderEpochResponse()
 	img := b.meta.Image()
 	for _, rt := range req.Topics {
@@ -42,7 +43,7 @@ func (b *Broker) answerEpochEnds(r *wire.Request, req *kmsg.OffsetForLeaderEpoch
 			p.Partition, p.LeaderEpoch, p.EndOffset = rp.Partition, -1, -1
 			err := topicErr
 			if err == nil {
-				p.LeaderEpoch, p.EndOffset, err = b.epochEnd(topic, &rp, req.Version)
+				p.LeaderEpoch, p.EndOffset, err = b.epochEnd(topic, &rp, req.Version, client)
 			}
 			p.ErrorCode = b.codeOf(err)
 			t.Partitions = append(t.Partitions, p)
@@ -52,7 +53,7 @@ func (b *Broker) answerEpochEnds(r *wire.Request, req *kmsg.OffsetForLeaderEpoch
 	r.Reply(&resp)
 }
 
-func (b *Broker) epochEnd(topic *raftmeta.Topic, rp *kmsg.OffsetForLeaderEpochRequestTopicPartition, version int16) (epoch int32, end int64, _ error) {
+func (b *Broker) epochEnd(topic *raftmeta.Topic, rp *kmsg.OffsetForLeaderEpochRequestTopicPartition, version int16, client bool) (epoch int32, end int64, _ error) {
 	h, err := b.lookup(topic, rp.Partition)
 	if err != nil {
 		return -1, -1, err
@@ -61,5 +62,12 @@ func (b *Broker) epochEnd(topic *raftmeta.Topic, rp *kmsg.OffsetForLeaderEpochRe
 	if version >= 2 {
 		current = rp.CurrentLeaderEpoch
 	}
-	return h.replica.EpochEnd(current, rp.LeaderEpoch)
+	in := h.replica.Offsets().LeaderEpoch
+	if epoch, end, err = h.replica.EpochEnd(current, rp.LeaderEpoch); err != nil {
+		return -1, -1, err
+	}
+	if client && b.mayBeReplaced(h, in) {
+		return -1, -1, partition.ErrNotLeader
+	}
+	return epoch, end, nil
 }

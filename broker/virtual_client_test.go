@@ -15,6 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/chronik-stream/chronik/partition"
 	"github.com/chronik-stream/chronik/raftmeta"
 	"github.com/chronik-stream/chronik/wire/record"
 )
@@ -188,6 +189,24 @@ func (c *virtualCluster) fetch(from int32, topic string, offset int64) (values [
 		}
 	}
 	return values, answer.HighWatermark, nil
+}
+
+// epochEnd asks a node, as a consumer does, where its history of a leader epoch ends.
+func (c *virtualCluster) epochEnd(of int32, topic string, epoch int32) (end int64, err error) {
+	p := kmsg.NewOffsetForLeaderEpochRequestTopicPartition()
+	p.CurrentLeaderEpoch, p.LeaderEpoch = partition.AnyEpoch, epoch
+	req := kmsg.NewPtrOffsetForLeaderEpochRequest()
+	req.ReplicaID = -1
+	req.Topics = []kmsg.OffsetForLeaderEpochRequestTopic{{Topic: topic, Partitions: []kmsg.OffsetForLeaderEpochRequestTopicPartition{p}}}
+	resp, err := c.ask(of, req, 4, 2*time.Second)
+	if err != nil {
+		return -1, err
+	}
+	answer := resp.(*kmsg.OffsetForLeaderEpochResponse).Topics[0].Partitions[0]
+	if answer.ErrorCode != 0 {
+		return -1, errKafka(answer.ErrorCode)
+	}
+	return answer.EndOffset, nil
 }
 
 // all reads everything from the leader.

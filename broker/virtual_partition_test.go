@@ -70,6 +70,11 @@ func TestVirtualReturn(t *testing.T) {
 					if _, _, err := c.fetch(leader, "u", 20); err == errKafka(kerr.OffsetOutOfRange.Code) {
 						t.Fatalf("%v after it is back, a consumer that has read on elsewhere is sent back", time.Since(healed))
 					}
+					for epoch := range c.node(c.leader("u")).partition("u", 0).LeaderEpoch + 1 {
+						if end, err := c.epochEnd(leader, "u", epoch); err == nil && end != map[bool]int64{true: 1, false: 21}[epoch == 0] {
+							t.Fatalf("%v after it is back, it says that epoch %d ends at %d", time.Since(healed), epoch, end)
+						}
+					}
 				}
 				c.settled("u", 30*time.Second)
 				c.expect("u", numbers(21))

@@ -68,6 +68,8 @@ func TestDoubtDoesNotLastForEver(t *testing.T) {
 func TestALeaderOutOfTouchSendsClientsAway(t *testing.T) {
 	nodes := startCluster(t, 3, nil)
 	nodes[0].createReplicated("t", 1, 3)
+	i := slices.IndexFunc(nodes, func(n *testNode) bool { return n.b.nodeID == nodes[0].partitionOn("t", 0).Leader })
+	nodes[0], nodes[i] = nodes[i], nodes[0]
 	last := nodes[0]
 	c := last.raw()
 	nodes[1].stop()
@@ -75,6 +77,17 @@ func TestALeaderOutOfTouchSendsClientsAway(t *testing.T) {
 	until(t, "the last node is in touch with nobody, and does not notice", last.b.cluster.OutOfTouch)
 	if code := c.produce(9, -1, "t", 0, testBatch(t, nil, "a")).ErrorCode; code != kerr.NotLeaderForPartition.Code {
 		t.Errorf("produce with acks=all: code %d", code)
+	}
+	fetch := fetchRequest("t", last.topicID("t"), 0, 7)
+	fetch.Topics[0].Partitions[0].LastFetchedEpoch = last.partitionOn("t", 0).LeaderEpoch
+	if code := c.ask(fetch, 13).(*kmsg.FetchResponse).Topics[0].Partitions[0].ErrorCode; code != kerr.NotLeaderForPartition.Code {
+		t.Errorf("fetch by a consumer whose history parts from the log: code %d", code)
+	}
+	ends := kmsg.NewPtrOffsetForLeaderEpochRequest()
+	ends.ReplicaID = -1
+	ends.Topics = []kmsg.OffsetForLeaderEpochRequestTopic{{Topic: "t", Partitions: []kmsg.OffsetForLeaderEpochRequestTopicPartition{{CurrentLeaderEpoch: -1}}}}
+	if code := c.ask(ends, 4).(*kmsg.OffsetForLeaderEpochResponse).Topics[0].Partitions[0].ErrorCode; code != kerr.NotLeaderForPartition.Code {
+		t.Errorf("the end of a leader epoch: code %d", code)
 	}
 	c.send(kmsg.NewPtrMetadataRequest(), 12)
 	if _, err := c.frame(); !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, io.EOF) {

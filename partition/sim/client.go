@@ -157,8 +157,9 @@ func (r *reader) tickLater() { r.w.after(r.w.about(tickEvery), r.tick) }
 func (r *reader) tick() {
 	w := r.w
 	defer r.tickLater()
-	// An older leader epoch is dropped (replication.md 12, 19), but not for ever: franz-go believes the fifth.
-	if m := w.askMetadata(r.part); m != nil && (m.LeaderEpoch >= r.newest || w.chance(0.2)) {
+	// An older leader epoch is dropped (replication.md 12, 19), but not for ever: franz-go believes the fifth. Where the
+	// reader has no records of a later one yet, that the old leader has lost its lease saves it, which is not played here.
+	if m := w.askMetadata(r.part); m != nil && (m.LeaderEpoch >= r.newest || m.LeaderEpoch < r.lastEpoch && w.chance(0.2)) {
 		r.metadata, r.newest = m, max(r.newest, m.LeaderEpoch)
 	}
 	if r.metadata == nil {
