@@ -129,6 +129,7 @@ func TestFetchErrors(t *testing.T) {
 		{"before the start", func(_ *kmsg.FetchRequest, p *kmsg.FetchRequestTopicPartition) { p.FetchOffset = -1 }, kerr.OffsetOutOfRange},
 		{"an older epoch", func(_ *kmsg.FetchRequest, p *kmsg.FetchRequestTopicPartition) { p.CurrentLeaderEpoch = epoch - 1 }, kerr.FencedLeaderEpoch},
 		{"a newer epoch", func(_ *kmsg.FetchRequest, p *kmsg.FetchRequestTopicPartition) { p.CurrentLeaderEpoch = epoch + 1 }, kerr.UnknownLeaderEpoch},
+		{"records of a newer epoch", func(_ *kmsg.FetchRequest, p *kmsg.FetchRequestTopicPartition) { p.LastFetchedEpoch = epoch + 1 }, kerr.UnknownLeaderEpoch},
 		{"no such topic id", func(r *kmsg.FetchRequest, _ *kmsg.FetchRequestTopicPartition) { r.Topics[0].TopicID[3]++ }, kerr.UnknownTopicID},
 		{"no such partition", func(_ *kmsg.FetchRequest, p *kmsg.FetchRequestTopicPartition) { p.Partition = 4 }, kerr.UnknownTopicOrPartition},
 	} {
@@ -140,7 +141,7 @@ func TestFetchErrors(t *testing.T) {
 		t.Errorf("at the end: %+v", at)
 	}
 	if d := ask(func(_ *kmsg.FetchRequest, p *kmsg.FetchRequestTopicPartition) {
-		p.FetchOffset, p.LastFetchedEpoch = 1, epoch+5
+		p.FetchOffset, p.LastFetchedEpoch = 2, epoch
 	}); d.DivergingEpoch.Epoch != epoch || d.DivergingEpoch.EndOffset != 1 || len(d.RecordBatches) != 0 {
 		t.Errorf("a reader of another history: %+v", d)
 	}
