@@ -128,10 +128,9 @@ func (f *Fetcher) gather(now time.Time) (wants []Want, wait time.Duration) {
 			wait = min(wait, left)
 			continue
 		}
-		if position, ok := r.FetchPosition(); ok {
+		if position, ok := r.fetchPosition(f); ok {
 			wants = append(wants, Want{r, position})
 		} else {
-			r.waitDurable(f) // often that is all it takes
 			wait = min(wait, retryPartition)
 		}
 	}

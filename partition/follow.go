@@ -18,12 +18,16 @@ var (
 // FetchPosition is what a follower asks its leader for next.
 type FetchPosition = core.FetchPosition
 
-// FetchPosition tells where to go on; ok is false while the replica does not follow, or while something
-// that it appended is not durable as the flush mode demands: a fetch reports what is safe here.
-func (r *Replica) FetchPosition() (p FetchPosition, ok bool) {
+// fetchPosition tells where to go on; ok is false while the replica does not follow, or while something
+// that it appended is not durable as the flush mode demands: a fetch reports what is safe here. Then w is woken when more
+// of it is durable. It is registered without another look: whoever raises the durable end in this moment waits for the lock.
+func (r *Replica) fetchPosition(w Waker) (p FetchPosition, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.core.FetchPosition()
+	if p, ok = r.core.FetchPosition(); !ok && r.core.Following() && r.log.Failed() == nil {
+		r.tails[w] = struct{}{}
+	}
+	return p, ok
 }
 
 // Answer is what a leader sent for one partition.
