@@ -223,8 +223,10 @@ func (n *Node) heartbeatAnswer(resp *kmsg.BrokerHeartbeatResponse, sent time.Tim
 			heard.index, _, _ = readUint64(value)
 		}
 	})
-	n.current() // makes room, if what was heard before is applied
-	n.learn(heard)
+	if heard.index > 0 { // else the controller did not say how far it is, and this node cannot know as much
+		n.current() // makes room, if what was heard before is applied
+		n.learn(heard)
+	}
 	if resp.ShouldShutdown {
 		n.broker.mu.Lock()
 		if n.broker.leaving && !n.broker.free {
