@@ -10,6 +10,7 @@ import (
 	"time"
 
 	index "github.com/blevesearch/bleve_index_api"
+
 	"github.com/chronik-stream/chronik/index/schema"
 	"github.com/chronik-stream/chronik/internal/vfs"
 )

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/blevesearch/bleve/v2/index/scorch"
+
 	"github.com/chronik-stream/chronik/index/schema"
 	"github.com/chronik-stream/chronik/internal/vfs"
 )
