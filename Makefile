@@ -5,7 +5,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 FUZZTIME ?= 10s
 FAILOVERS ?= 100
-OTHER_FAULTS ?= 5
+OTHER_FAULTS ?= $(FAILOVERS)
 CYCLES  ?= 1000
 SEEDS   ?= 10000
 
@@ -62,7 +62,7 @@ virtual: ## Three brokers in virtual time under SEEDS random schedules; CHRONIK_
 bench: build ## Measure produce and consume on this machine
 	$(GO) run ./bench $(BENCHFLAGS)
 
-failover-bench: build ## Measure what a producer notices of FAILOVERS leaders that die, and 1,000 partitions on three nodes
+failover-bench: build ## Measure what a producer notices of FAILOVERS faults of each kind, and 1,000 partitions on three nodes
 	$(GO) run ./bench/failover -samples $(FAILOVERS) -fewer $(OTHER_FAULTS) -modes kill,both,pause,cut,restart,partitions $(FAILOVERFLAGS)
 
 image: build ## Container image from the static binary, without pulling anything
